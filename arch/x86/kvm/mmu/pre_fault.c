@@ -1,0 +1,352 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM_PRE_FAULT_MEMORY for x86: map a gfn as a guest read would, without a
+ * guest.  Unlike a guest's fault, a pre-fault never touches an SPTE that maps
+ * something already, never emulates, and never maps MMIO.
+ */
+#include <linux/kvm_host.h>
+#include <linux/mm.h>
+#include <linux/sched/signal.h>
+
+#include <asm/vmx.h>
+
+#include "mmu.h"
+#include "mmu_internal.h"
+#include "mmutrace.h"
+#include "spte.h"
+#include "tdp_iter.h"
+#include "tdp_mmu.h"
+
+/*
+ * Have the host fault in the page behind @hva, as a read.  Only an interrupted
+ * wait is an error here: whether there is a page now is for the caller to find
+ * out.  GUP can't be used, it ignores all signals but fatal ones, and the page
+ * may be as far away as a userfaultfd handler that never answers.
+ */
+static int pre_fault_host_page(struct mm_struct *mm, hva_t hva)
+{
+	unsigned int flags = FAULT_FLAG_ALLOW_RETRY | FAULT_FLAG_KILLABLE |
+			     FAULT_FLAG_INTERRUPTIBLE;
+	struct vm_area_struct *vma;
+	vm_fault_t fault;
+
+	for (;;) {
+		if (mmap_read_lock_killable(mm))
+			return -EINTR;
+
+		vma = vma_lookup(mm, hva);
+		if (!vma || !(vma->vm_flags & VM_READ))
+			break;
+
+		fault = handle_mm_fault(vma, hva, flags, NULL);
+		if (fault & VM_FAULT_COMPLETED)
+			return 0;
+		if (!(fault & VM_FAULT_RETRY))
+			break;
+
+		/* VM_FAULT_RETRY has dropped mmap_lock. */
+		if (signal_pending(current))
+			return -EINTR;
+
+		cond_resched();
+		flags |= FAULT_FLAG_TRIED;
+	}
+
+	mmap_read_unlock(mm);
+	return 0;
+}
+
+/*
+ * Look up the memslot and the host page for fault->gfn, and hold a reference
+ * to the latter.  Neither is final until is_page_fault_stale() says so under
+ * mmu_lock.
+ */
+static int pre_fault_get_pfn(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
+{
+	struct kvm_memory_slot *slot;
+	bool async = false;
+	int r;
+
+	fault->mmu_seq = vcpu->kvm->mmu_invalidate_seq;
+	/* Before the host's page tables are read, see mmu_invalidate_retry(). */
+	smp_rmb();
+
+	slot = kvm_vcpu_gfn_to_memslot(vcpu, fault->gfn);
+	if (!slot)
+		return -ENOENT;
+
+	/* A gpa beyond the root's reach would be mapped at its alias. */
+	if (fault->addr >> SPTE_LEVEL_SHIFT(vcpu->arch.mmu->root_role.level + 1))
+		return -EOPNOTSUPP;
+
+	/*
+	 * The task that deletes or moves the memslot waits for this SRCU
+	 * reader: waiting for the task in turn would be a deadlock.
+	 */
+	if (slot->flags & KVM_MEMSLOT_INVALID)
+		return -EAGAIN;
+
+	/* Without APICv, a guest's access to this page is emulated. */
+	if (slot->id == APIC_ACCESS_PAGE_PRIVATE_MEMSLOT &&
+	    !kvm_apicv_activated(vcpu->kvm))
+		return -ENOENT;
+
+	fault->slot = slot;
+	fault->pfn = __gfn_to_pfn_memslot(slot, fault->gfn, false, &async,
+					  false, &fault->map_writable,
+					  &fault->hva);
+	if (async) {
+		r = pre_fault_host_page(vcpu->kvm->mm, fault->hva);
+		if (r)
+			return r;
+
+		fault->pfn = __gfn_to_pfn_memslot(slot, fault->gfn, false, NULL,
+						  false, &fault->map_writable,
+						  &fault->hva);
+	}
+
+	if (fault->pfn == KVM_PFN_ERR_HWPOISON)
+		return -EHWPOISON;
+	if (is_error_noslot_pfn(fault->pfn))
+		return -EFAULT;
+
+	/*
+	 * A writable SPTE would have to be reported as dirty.  Enabling dirty
+	 * logging replaces the memslot and then write-protects what was mapped
+	 * through the old one, after all its SRCU readers are gone.
+	 */
+	if (kvm_slot_dirty_track_enabled(slot))
+		fault->map_writable = false;
+
+	return 0;
+}
+
+/*
+ * Does the page table that the non-leaf @spte points to hold any mapping?  It
+ * is kept from being freed by RCU (TDP MMU) or by mmu_lock (legacy MMU).
+ */
+static bool child_pt_in_use(u64 spte)
+{
+	u64 *pt = __va(spte_to_pfn(spte) << PAGE_SHIFT);
+	int i;
+
+	for (i = 0; i < SPTE_ENT_PER_PAGE; i++) {
+		if (is_shadow_present_pte(READ_ONCE(pt[i])))
+			return true;
+	}
+
+	return false;
+}
+
+/*
+ * kvm_tdp_mmu_map() for pre-faults.  Leaves are installed by cmpxchg against
+ * the non-present value seen here, so that a guest's fault that is faster on
+ * another vCPU stays as it is.
+ */
+static int tdp_mmu_pre_fault(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
+{
+	struct kvm_mmu_page *root = to_shadow_page(vcpu->arch.mmu->root.hpa);
+	struct kvm_mmu_page *sp;
+	struct tdp_iter iter;
+	int ret = RET_PF_RETRY;
+
+	lockdep_assert_held_read(&vcpu->kvm->mmu_lock);
+
+	kvm_mmu_hugepage_adjust(vcpu, fault);
+
+	trace_kvm_mmu_spte_requested(fault);
+
+	rcu_read_lock();
+
+	for_each_tdp_pte(iter, root, fault->gfn, fault->gfn + 1) {
+		if (is_removed_spte(iter.old_spte))
+			break;
+
+		if (is_shadow_present_pte(iter.old_spte)) {
+			if (is_last_spte(iter.old_spte, iter.level)) {
+				fault->goal_level = iter.level;
+				ret = RET_PF_SPURIOUS;
+				break;
+			}
+
+			/*
+			 * Put a huge page in the place of a page table only if
+			 * nothing is mapped by the latter.  What another vCPU
+			 * maps from now on is replaced as its own next fault
+			 * would replace it, with nothing lost.
+			 */
+			if (iter.level == fault->goal_level &&
+			    (fault->nx_huge_page_workaround_enabled ||
+			     child_pt_in_use(iter.old_spte)))
+				disallowed_hugepage_adjust(fault, iter.old_spte,
+							   iter.level);
+		}
+
+		if (iter.level == fault->goal_level) {
+			ret = tdp_mmu_map_handle_target_level(vcpu, fault, &iter);
+			break;
+		}
+
+		if (is_shadow_present_pte(iter.old_spte))
+			continue;
+
+		sp = tdp_mmu_alloc_sp(vcpu);
+		tdp_mmu_init_child_sp(sp, &iter);
+
+		if (tdp_mmu_link_sp(vcpu->kvm, &iter, sp, false, true)) {
+			tdp_mmu_free_sp(sp);
+			break;
+		}
+	}
+
+	rcu_read_unlock();
+
+	return ret;
+}
+
+/* The same for the legacy MMU, where mmu_lock keeps all others out. */
+static int direct_mmu_pre_fault(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
+{
+	u64 sptes[PT64_ROOT_MAX_LEVEL + 1];
+	int root_level, leaf, level;
+
+	lockdep_assert_held_write(&vcpu->kvm->mmu_lock);
+
+	leaf = kvm_mmu_get_walk(vcpu, fault->addr, sptes, &root_level);
+	if (WARN_ON_ONCE(leaf < PG_LEVEL_4K))
+		return -EIO;
+
+	if (is_shadow_present_pte(sptes[leaf])) {
+		fault->goal_level = leaf;
+		return RET_PF_SPURIOUS;
+	}
+
+	for (level = leaf + 1; level <= fault->max_level; level++) {
+		if (child_pt_in_use(sptes[level])) {
+			fault->max_level = level - 1;
+			break;
+		}
+	}
+
+	return kvm_mmu_direct_map(vcpu, fault);
+}
+
+/*
+ * Map fault->gfn.  Returns RET_PF_FIXED or RET_PF_SPURIOUS with the level of
+ * the mapping in fault->goal_level, RET_PF_RETRY, or -errno.
+ */
+static int pre_fault_page(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
+{
+	struct kvm *kvm = vcpu->kvm;
+	kvm_pfn_t pfn;
+	int r;
+
+	/* Nothing can be allocated under mmu_lock. */
+	r = mmu_topup_memory_caches(vcpu, false);
+	if (r)
+		return r;
+
+	r = pre_fault_get_pfn(vcpu, fault);
+	if (r)
+		return r;
+
+	/* A huge mapping moves fault->pfn to the head page. */
+	pfn = fault->pfn;
+
+	if (is_tdp_mmu(vcpu->arch.mmu)) {
+		read_lock(&kvm->mmu_lock);
+		if (is_page_fault_stale(vcpu, fault))
+			r = RET_PF_RETRY;
+		else
+			r = tdp_mmu_pre_fault(vcpu, fault);
+		read_unlock(&kvm->mmu_lock);
+	} else {
+		write_lock(&kvm->mmu_lock);
+		r = make_mmu_pages_available(vcpu);
+		if (!r) {
+			/* Making pages available may have zapped the root. */
+			if (is_page_fault_stale(vcpu, fault))
+				r = RET_PF_RETRY;
+			else
+				r = direct_mmu_pre_fault(vcpu, fault);
+		}
+		write_unlock(&kvm->mmu_lock);
+	}
+
+	kvm_release_pfn_clean(pfn);
+	return r;
+}
+
+/**
+ * kvm_arch_vcpu_pre_fault_memory - map the start of a range in stage-2
+ * @vcpu: the vCPU whose current MMU root is filled
+ * @gpa: start of the range, in bytes, page-aligned
+ * @size: size of the range, in bytes, page-aligned and not zero
+ *
+ * Context: vCPU loaded, inside an SRCU read section of kvm->srcu, no MMU lock
+ * held. May sleep. Takes mmu_lock for read with the TDP MMU, for write with
+ * the legacy MMU.
+ *
+ * Return:
+ * * > 0		- that many bytes from @gpa on are mapped, @size at most
+ * * 0			- lost a race, to be called again
+ * * -EAGAIN		- the memslot at @gpa is being deleted or moved
+ * * -EFAULT		- the host memory behind @gpa can't be read
+ * * -EHWPOISON		- the host page behind @gpa is poisoned
+ * * -EINTR		- a signal came while waiting for the host page
+ * * -ENOENT		- there is no memslot at @gpa
+ * * -ENOMEM, -ENOSPC	- no memory for page tables
+ * * -EOPNOTSUPP	- the vCPU's page tables are not indexed by gpa, or don't
+ *			  reach @gpa
+ * * -EIO		- the MMU is in an unknown state
+ */
+long kvm_arch_vcpu_pre_fault_memory(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
+{
+	struct kvm_page_fault fault = {
+		.addr = gpa,
+		.gfn = gpa_to_gfn(gpa),
+		.prefetch = true,
+		.pre_fault = true,
+		.is_tdp = true,
+		.nx_huge_page_workaround_enabled =
+			is_nx_huge_page_enabled(vcpu->kvm),
+
+		.max_level = KVM_MAX_HUGEPAGE_LEVEL,
+		.req_level = PG_LEVEL_4K,
+		.goal_level = PG_LEVEL_4K,
+	};
+	u64 mapped;
+	int r;
+
+	if (!tdp_enabled || is_guest_mode(vcpu))
+		return -EOPNOTSUPP;
+
+	/* Else only KVM_RUN drops an obsolete root: retrying would never end. */
+	if (kvm_check_request(KVM_REQ_MMU_FREE_OBSOLETE_ROOTS, vcpu))
+		kvm_mmu_free_obsolete_roots(vcpu);
+
+	r = kvm_mmu_reload(vcpu);
+	if (r)
+		return r;
+
+	kvm_tdp_mtrr_adjust(vcpu, &fault);
+
+	r = pre_fault_page(vcpu, &fault);
+	switch (r) {
+	case RET_PF_FIXED:
+		vcpu->stat.pf_fixed++;
+		vcpu->stat.pf_prefaulted += KVM_PAGES_PER_HPAGE(fault.goal_level);
+		break;
+	case RET_PF_SPURIOUS:
+		break;
+	case RET_PF_RETRY:
+		return 0;
+	default:
+		return WARN_ON_ONCE(r >= 0) ? -EIO : r;
+	}
+
+	mapped = KVM_HPAGE_SIZE(fault.goal_level);
+	mapped -= gpa & (mapped - 1);
+
+	return min(mapped, size);
+}
