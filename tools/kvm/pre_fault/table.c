@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* What the user came for. */
+#include <stdio.h>
+#include <string.h>
+
+#include "pre_fault.h"
+
+/*
+ * A few faults can remain: a page may be migrated or a huge page split at any
+ * time.  As many as without a pre-fault means that it mapped nothing, unless
+ * they are the lockless ones of a CPU that cannot set an Accessed bit.
+ */
+bool pre_fault_was_useless(const struct result *res)
+{
+	return res->with.faults - res->with.fast_faults >= res->without.faults;
+}
+
+void format_size(char *buf, size_t len, uint64_t size)
+{
+	unsigned int unit = 0;
+
+	while (unit < 3 && size && !(size % 1024)) {
+		size /= 1024;
+		unit++;
+	}
+	snprintf(buf, len, "%llu%.1s", (unsigned long long)size,
+		 &"\0KMG"[unit]);
+}
+
+static const char *mapped_as(const struct pass *pass, uint64_t memory)
+{
+	if (pass->pages_1g)
+		return "1G";
+	if (!pass->pages_2m)
+		return "4K";
+	/* The guest's code is always a 4K page or two. */
+	return pass->pages_2m >= memory / SZ_2M ? "2M" : "2M+4K";
+}
+
+static void print_row(const struct result *res, const struct options *opts)
+{
+	double pages = opts->memory / SZ_4K;
+	double without = res->without.guest_cost / pages;
+	double pre_fault = res->with.pre_fault_cost / pages;
+	double guest = res->with.guest_cost / pages;
+
+	if (res->failed) {
+		printf("%-8s failed, see above\n", res->backing->name);
+		return;
+	}
+
+	printf("%-8s", res->backing->name);
+	if (!opts->pre_fault) {
+		printf("%6s %9llu %8s %10.1f %10s %9s %9s %6s\n",
+		       mapped_as(&res->without, opts->memory),
+		       (unsigned long long)res->without.faults, "-", without,
+		       "-", "-", "-", "-");
+		return;
+	}
+	printf("%6s %9llu %7llu%c %10.1f %10.1f %9.1f %9.1f %6.2f\n",
+	       mapped_as(&res->with, opts->memory),
+	       (unsigned long long)res->without.faults,
+	       (unsigned long long)res->with.faults,
+	       res->with.faults ? '*' : ' ', without, pre_fault, guest,
+	       pre_fault + guest, (pre_fault + guest) / without);
+}
+
+static void print_notes(const struct result *res, const struct options *opts)
+{
+	const char *name = res->backing->name;
+
+	if (res->failed)
+		return;
+
+	if (opts->pre_fault && res->with.faults) {
+		printf("* %s: %llu faults were left", name,
+		       (unsigned long long)res->with.faults);
+		if (res->with.fast_faults)
+			printf(", %llu of them lockless (no Accessed bit in stage 2)",
+			       (unsigned long long)res->with.fast_faults);
+		printf("\n");
+	}
+	if (opts->pre_fault && pre_fault_was_useless(res))
+		printf("* %s: no fewer faults than without: pre-faulting did nothing\n",
+		       name);
+	if (res->backing->private_file && res->copied >= 0)
+		printf("%s: %ld of the mapping's %llu pages copied on write\n",
+		       name, res->copied,
+		       (unsigned long long)(opts->memory / SZ_4K));
+}
+
+void table_print(const struct result *results, unsigned int nr,
+		 const struct options *opts)
+{
+	char unit[64];
+
+	snprintf(unit, sizeof(unit), "%s per 4K page", counter_unit());
+	printf("\n%-8s%6s %18s %41s\n", "", "", "stage-2 faults", unit);
+	printf("%-8s%6s %9s %7s  %10s %10s %9s %9s %6s\n", "", "mapped",
+	       "guest", "guest", "guest", "pre-fault", "guest", "", "(b+c)");
+	printf("%-8s%6s %9s %7s  %10s %10s %9s %9s %6s\n", "backing", "as",
+	       "without", "after", "without(a)", "(b)", "after(c)", "b+c",
+	       "/a");
+	for (unsigned int i = 0; i < nr; i++)
+		print_row(&results[i], opts);
+	printf("\n");
+	for (unsigned int i = 0; i < nr; i++)
+		print_notes(&results[i], opts);
+}
