@@ -42,6 +42,25 @@ static long pre_fault_step(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
 	return r;
 }
 
+/* Returns what stopped the walk, 0 at the end of the range. */
+static long pre_fault_range(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size, u64 *done)
+{
+	long r;
+
+	vcpu_load(vcpu);
+	do {
+		r = pre_fault_step(vcpu, gpa + *done, size - *done);
+		if (r < 0)
+			break;
+
+		*done += r;
+		cond_resched();
+	} while (*done < size);
+	vcpu_put(vcpu);
+
+	return min(r, 0L);
+}
+
 /**
  * kvm_vcpu_ioctl_pre_fault_memory - map guest memory ahead of the guest
  * @vcpu: the vCPU whose current stage-2 page tables are filled
@@ -61,36 +80,24 @@ int kvm_vcpu_ioctl_pre_fault_memory(struct kvm_vcpu *vcpu,
 				    struct kvm_pre_fault_memory __user *argp)
 {
 	struct kvm_pre_fault_memory range;
-	u64 gpa, size, done = 0;
+	u64 done = 0;
 	long r = -EINVAL;
 
 	if (copy_from_user(&range, argp, sizeof(range)))
 		return -EFAULT;
 
-	gpa = range.gpa;
-	size = range.size;
+	if (pre_fault_range_is_valid(&range))
+		r = pre_fault_range(vcpu, range.gpa, range.size, &done);
 
-	if (!pre_fault_range_is_valid(&range))
-		goto out;
-
-	vcpu_load(vcpu);
-	do {
-		r = pre_fault_step(vcpu, gpa + done, size - done);
-		if (r < 0)
-			break;
-
-		done += r;
-		cond_resched();
-	} while (done < size);
-	vcpu_put(vcpu);
+	trace_kvm_pre_fault_memory(range.gpa, range.size, done, r);
+	if (r == -EINVAL)
+		return r;
 
 	range.gpa += done;
 	range.size -= done;
 	if (copy_to_user(argp, &range, sizeof(range)))
-		r = -EFAULT;
-	else if (done)
-		r = 0;
-out:
-	trace_kvm_pre_fault_memory(gpa, size, done, r < 0 ? r : 0);
-	return r;
+		return -EFAULT;
+
+	/* Who calls again gets the error that stopped this call. */
+	return done ? 0 : r;
 }

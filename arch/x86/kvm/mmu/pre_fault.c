@@ -18,10 +18,17 @@
 #include "tdp_mmu.h"
 
 /*
- * Have the host fault in the page behind @hva, as a read.  Only an interrupted
- * wait is an error here: whether there is a page now is for the caller to find
- * out.  GUP can't be used, it ignores all signals but fatal ones, and the page
- * may be as far away as a userfaultfd handler that never answers.
+ * How often a page that is gone again by the time it is looked up, e.g. to a
+ * balloon, is faulted in once more before the lookup that sleeps is resorted
+ * to.  A page that can be faulted in but not looked up (secretmem) needs one
+ * that tells so.
+ */
+#define PRE_FAULT_HOST_TRIES	16
+
+/*
+ * Have the host fault in the page behind @hva, as a read.  GUP can't be used to
+ * wait for it: that ignores all signals but fatal ones, and the page may be as
+ * far away as a userfaultfd handler that never answers.
  */
 static int pre_fault_host_page(struct mm_struct *mm, hva_t hva)
 {
@@ -29,6 +36,7 @@ static int pre_fault_host_page(struct mm_struct *mm, hva_t hva)
 			     FAULT_FLAG_INTERRUPTIBLE;
 	struct vm_area_struct *vma;
 	vm_fault_t fault;
+	int r = -EFAULT;
 
 	for (;;) {
 		if (mmap_read_lock_killable(mm))
@@ -41,8 +49,10 @@ static int pre_fault_host_page(struct mm_struct *mm, hva_t hva)
 		fault = handle_mm_fault(vma, hva, flags, NULL);
 		if (fault & VM_FAULT_COMPLETED)
 			return 0;
-		if (!(fault & VM_FAULT_RETRY))
+		if (!(fault & VM_FAULT_RETRY)) {
+			r = vm_fault_to_errno(fault, FOLL_HWPOISON);
 			break;
+		}
 
 		/* VM_FAULT_RETRY has dropped mmap_lock. */
 		if (signal_pending(current))
@@ -53,57 +63,45 @@ static int pre_fault_host_page(struct mm_struct *mm, hva_t hva)
 	}
 
 	mmap_read_unlock(mm);
-	return 0;
+	return r;
+}
+
+static void pre_fault_lookup_pfn(struct kvm_page_fault *fault, bool *async)
+{
+	fault->pfn = __gfn_to_pfn_memslot(fault->slot, fault->gfn, false, async,
+					  false, &fault->map_writable,
+					  &fault->hva);
 }
 
 /*
- * Look up the memslot and the host page for fault->gfn, and hold a reference
- * to the latter.  Neither is final until is_page_fault_stale() says so under
- * mmu_lock.
+ * Get the host page for fault->gfn, and hold a reference to it.  It is not
+ * final until is_page_fault_stale() says so under mmu_lock.
  */
 static int pre_fault_get_pfn(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
 {
-	struct kvm_memory_slot *slot;
 	bool async = false;
-	int r;
+	int tries, r;
 
 	fault->mmu_seq = vcpu->kvm->mmu_invalidate_seq;
 	/* Before the host's page tables are read, see mmu_invalidate_retry(). */
 	smp_rmb();
 
-	slot = kvm_vcpu_gfn_to_memslot(vcpu, fault->gfn);
-	if (!slot)
-		return -ENOENT;
-
-	/* A gpa beyond the root's reach would be mapped at its alias. */
-	if (fault->addr >> SPTE_LEVEL_SHIFT(vcpu->arch.mmu->root_role.level + 1))
-		return -EOPNOTSUPP;
-
-	/*
-	 * The task that deletes or moves the memslot waits for this SRCU
-	 * reader: waiting for the task in turn would be a deadlock.
-	 */
-	if (slot->flags & KVM_MEMSLOT_INVALID)
-		return -EAGAIN;
-
 	/* Without APICv, a guest's access to this page is emulated. */
-	if (slot->id == APIC_ACCESS_PAGE_PRIVATE_MEMSLOT &&
+	if (fault->slot->id == APIC_ACCESS_PAGE_PRIVATE_MEMSLOT &&
 	    !kvm_apicv_activated(vcpu->kvm))
 		return -ENOENT;
 
-	fault->slot = slot;
-	fault->pfn = __gfn_to_pfn_memslot(slot, fault->gfn, false, &async,
-					  false, &fault->map_writable,
-					  &fault->hva);
-	if (async) {
+	pre_fault_lookup_pfn(fault, &async);
+	for (tries = 0; async && tries < PRE_FAULT_HOST_TRIES; tries++) {
 		r = pre_fault_host_page(vcpu->kvm->mm, fault->hva);
 		if (r)
 			return r;
 
-		fault->pfn = __gfn_to_pfn_memslot(slot, fault->gfn, false, NULL,
-						  false, &fault->map_writable,
-						  &fault->hva);
+		async = false;
+		pre_fault_lookup_pfn(fault, &async);
 	}
+	if (async)
+		pre_fault_lookup_pfn(fault, NULL);
 
 	if (fault->pfn == KVM_PFN_ERR_HWPOISON)
 		return -EHWPOISON;
@@ -111,27 +109,31 @@ static int pre_fault_get_pfn(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault
 		return -EFAULT;
 
 	/*
-	 * A writable SPTE would have to be reported as dirty.  Enabling dirty
-	 * logging replaces the memslot and then write-protects what was mapped
-	 * through the old one, after all its SRCU readers are gone.
+	 * A writable SPTE would have to be reported as dirty.  Who enables
+	 * dirty logging installs a new memslot and waits for SRCU readers of
+	 * the old one, before dealing with what was mapped through that.
 	 */
-	if (kvm_slot_dirty_track_enabled(slot))
+	if (kvm_slot_dirty_track_enabled(fault->slot))
 		fault->map_writable = false;
 
 	return 0;
 }
 
 /*
- * Does the page table that the non-leaf @spte points to hold any mapping?  It
- * is kept from being freed by RCU (TDP MMU) or by mmu_lock (legacy MMU).
+ * Is anything mapped by the page table that @spte, itself at @level, points to?
+ * Page tables are kept from being freed by RCU (TDP MMU) or by mmu_lock (legacy
+ * MMU).
  */
-static bool child_pt_in_use(u64 spte)
+static bool child_pt_in_use(u64 spte, int level)
 {
 	u64 *pt = __va(spte_to_pfn(spte) << PAGE_SHIFT);
 	int i;
 
 	for (i = 0; i < SPTE_ENT_PER_PAGE; i++) {
-		if (is_shadow_present_pte(READ_ONCE(pt[i])))
+		spte = READ_ONCE(pt[i]);
+		if (is_shadow_present_pte(spte) &&
+		    (is_last_spte(spte, level - 1) ||
+		     child_pt_in_use(spte, level - 1)))
 			return true;
 	}
 
@@ -177,7 +179,7 @@ static int tdp_mmu_pre_fault(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault
 			 */
 			if (iter.level == fault->goal_level &&
 			    (fault->nx_huge_page_workaround_enabled ||
-			     child_pt_in_use(iter.old_spte)))
+			     child_pt_in_use(iter.old_spte, iter.level)))
 				disallowed_hugepage_adjust(fault, iter.old_spte,
 							   iter.level);
 		}
@@ -204,25 +206,24 @@ static int tdp_mmu_pre_fault(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault
 	return ret;
 }
 
-/* The same for the legacy MMU, where mmu_lock keeps all others out. */
+/*
+ * The same for the legacy MMU, where mmu_lock keeps all others out and
+ * kvm_mmu_direct_map() looks for an existing mapping.
+ */
 static int direct_mmu_pre_fault(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
 {
 	u64 sptes[PT64_ROOT_MAX_LEVEL + 1];
-	int root_level, leaf, level;
+	int root_level, level;
 
 	lockdep_assert_held_write(&vcpu->kvm->mmu_lock);
 
-	leaf = kvm_mmu_get_walk(vcpu, fault->addr, sptes, &root_level);
-	if (WARN_ON_ONCE(leaf < PG_LEVEL_4K))
+	level = kvm_mmu_get_walk(vcpu, fault->addr, sptes, &root_level);
+	if (WARN_ON_ONCE(level < PG_LEVEL_4K))
 		return -EIO;
 
-	if (is_shadow_present_pte(sptes[leaf])) {
-		fault->goal_level = leaf;
-		return RET_PF_SPURIOUS;
-	}
-
-	for (level = leaf + 1; level <= fault->max_level; level++) {
-		if (child_pt_in_use(sptes[level])) {
+	/* As above: no huge page in the place of a page table in use. */
+	while (++level <= fault->max_level) {
+		if (child_pt_in_use(sptes[level], level)) {
 			fault->max_level = level - 1;
 			break;
 		}
@@ -319,6 +320,21 @@ long kvm_arch_vcpu_pre_fault_memory(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
 	int r;
 
 	if (!tdp_enabled || is_guest_mode(vcpu))
+		return -EOPNOTSUPP;
+
+	fault.slot = kvm_vcpu_gfn_to_memslot(vcpu, fault.gfn);
+	if (!fault.slot)
+		return -ENOENT;
+
+	/*
+	 * The task that deletes or moves the memslot waits for this SRCU
+	 * reader: waiting for the task in turn would be a deadlock.
+	 */
+	if (fault.slot->flags & KVM_MEMSLOT_INVALID)
+		return -EAGAIN;
+
+	/* A gpa beyond the root's reach would be mapped at its alias. */
+	if (gpa >> SPTE_LEVEL_SHIFT(vcpu->arch.mmu->root_role.level + 1))
 		return -EOPNOTSUPP;
 
 	/* Else only KVM_RUN drops an obsolete root: retrying would never end. */
