@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the tests of KVM_PRE_FAULT_MEMORY share: VMs and guests, host memory,
+ * statistics, checked calls.
+ */
+#ifndef SELFTEST_KVM_PRE_FAULT_MEMORY_H
+#define SELFTEST_KVM_PRE_FAULT_MEMORY_H
+
+#include <pthread.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "test_util.h"
+#include "kvm_util.h"
+#include "processor.h"
+
+#define SZ_2M			(512 * PAGE_SIZE)
+#define SZ_1G			(512 * SZ_2M)
+
+/*
+ * The guest sees [TEST_GPA, TEST_GPA + 1G) at the same virtual address through
+ * 2M pages, i.e. through one page directory: once that is mapped in stage-2,
+ * any fault there is due to the data.
+ */
+#define TEST_GPA		(4ul << 30)
+#define TEST_SLOT		10
+#define TEST_SLOT2		11
+#define TEST_SLOT3		12
+#define WARM_SLOT		20
+#define WARM_GPA		(TEST_GPA + SZ_1G - SZ_2M)
+
+#define MAX_TEST_VCPUS		4
+
+enum pf_needs {
+	PF_NEEDS_CAP,
+	PF_NEEDS_TDP,		/* and finds out about the capability */
+	PF_NEEDS_SHADOW_PAGING,
+};
+
+struct pf_test {
+	const char *name;
+	void (*fn)(void);
+	enum pf_needs needs;
+};
+
+#define PF_TEST(fn)		{ #fn, fn, PF_NEEDS_CAP }
+#define PF_TEST_TDP(fn)		{ #fn, fn, PF_NEEDS_TDP }
+#define PF_TEST_SHADOW(fn)	{ #fn, fn, PF_NEEDS_SHADOW_PAGING }
+
+/* Each ends with an empty entry. */
+extern const struct pf_test pf_api_tests[];
+extern const struct pf_test pf_error_tests[];
+extern const struct pf_test pf_hole_tests[];
+extern const struct pf_test pf_signal_tests[];
+extern const struct pf_test pf_uffd_tests[];
+extern const struct pf_test pf_slot_tests[];
+extern const struct pf_test pf_backing_tests[];
+extern const struct pf_test pf_existing_tests[];
+extern const struct pf_test pf_dirty_tests[];
+extern const struct pf_test pf_race_tests[];
+extern const struct pf_test pf_vcpu_tests[];
+extern const struct pf_test pf_trace_tests[];
+
+/* How much longer than on plain hardware anything may take. */
+extern unsigned int pf_slowness;
+/* Rounds of the memslot loops; the other races scale with it. */
+extern unsigned int pf_rounds;
+
+/* End the test as skipped. Never silently: the reason is part of the result. */
+__noreturn __printf(1, 2) void pf_skip(const char *fmt, ...);
+
+bool pf_shadow_paging(void);
+/* False when a mapping that is not Accessed is made not present by KVM. */
+bool pf_has_accessed_bit(void);
+
+/* Guests */
+enum pf_op {
+	PF_READ,	/* answers how many words differ from the pattern */
+	PF_WRITE,	/* writes the pattern */
+};
+
+/* A VM with nothing but a vCPU: no KVM_SET_*, no memslot. */
+struct kvm_vcpu *pf_raw_vcpu(void);
+/* A VM whose vCPUs run what pf_guest() orders. */
+struct kvm_vm *pf_guest_vm(unsigned int nr_vcpus, struct kvm_vcpu *vcpus[]);
+struct kvm_vcpu *pf_guest_vcpu(void);
+/* The same for a VM and vCPUs made by the caller. */
+void pf_guest_map(struct kvm_vm *vm);
+void pf_guest_main(uint64_t id);
+
+uint64_t pf_guest(struct kvm_vcpu *vcpu, enum pf_op op, uint64_t gpa,
+		  uint64_t npages, uint64_t seed);
+/* The two halves of pf_guest(), for accesses that exit to userspace. */
+unsigned int pf_guest_start(struct kvm_vcpu *vcpu, enum pf_op op, uint64_t gpa,
+			    uint64_t npages, uint64_t seed);
+uint64_t pf_guest_finish(struct kvm_vcpu *vcpu);
+
+/* What the guest reads must be right, whatever it takes. */
+#define pf_guest_check(vcpu, gpa, npages, seed) do {			\
+	uint64_t __wrong = pf_guest(vcpu, PF_READ, gpa, npages, seed);	\
+									\
+	TEST_ASSERT(!__wrong, "guest read %lu wrong words", __wrong);	\
+} while (0)
+
+/*
+ * Have the guest access pages, each for the first time since it was mapped by
+ * @leaves pre-faulted SPTEs, and check that it took no stage-2 fault for it.
+ */
+#define pf_guest_no_fault(vcpu, op, gpa, npages, seed, leaves)		\
+	__pf_guest_no_fault(vcpu, op, gpa, npages, seed, leaves,	\
+			    __FILE__, __LINE__)
+void __pf_guest_no_fault(struct kvm_vcpu *vcpu, enum pf_op op, uint64_t gpa,
+			 uint64_t npages, uint64_t seed, uint64_t leaves,
+			 const char *file, int line);
+
+/* Statistics of the vCPU and of its VM */
+struct pf_stats {
+	uint64_t taken;
+	uint64_t fixed;
+	uint64_t emulate;
+	uint64_t spurious;
+	uint64_t fast;
+	uint64_t mmio_spte;
+	uint64_t prefaulted;
+	uint64_t pages_4k;
+	uint64_t pages_2m;
+	uint64_t pages_1g;
+};
+
+struct pf_stats pf_stats(struct kvm_vcpu *vcpu);
+struct pf_stats pf_stats_since(struct kvm_vcpu *vcpu,
+			       const struct pf_stats *before);
+/* The guest's accesses between two stats, without the warm-up around them. */
+struct pf_stats pf_guest_stats(struct kvm_vcpu *vcpu, enum pf_op op,
+			       uint64_t gpa, uint64_t npages, uint64_t seed);
+
+/* The ioctl: 0 or the errno */
+int pf_call(struct kvm_vcpu *vcpu, struct kvm_pre_fault_memory *range);
+
+/* One call must give @err and have moved on by @done, and change no more. */
+#define pf_expect(vcpu, gpa, size, err, done) \
+	__pf_expect(vcpu, gpa, size, err, done, __FILE__, __LINE__)
+void __pf_expect(struct kvm_vcpu *vcpu, uint64_t gpa, uint64_t size, int err,
+		 uint64_t done, const char *file, int line);
+
+/* One call must do all of it. */
+#define pf_map(vcpu, gpa, size) do {		\
+	uint64_t __size = (size);		\
+						\
+	pf_expect(vcpu, gpa, __size, 0, __size);	\
+} while (0)
+
+/* Host memory */
+enum pf_backing {
+	PF_ANON,
+	PF_THP,
+	PF_HUGETLB_2M,
+	PF_HUGETLB_1G,
+	PF_MEMFD,
+	PF_FILE,
+};
+
+/* An address that is 0 modulo 2M (1G for pages of that size). */
+void *pf_mmap(size_t size, int prot, int flags, int fd);
+/* Memory of that kind, populated with the pattern of the page at TEST_GPA. */
+void *pf_mem(enum pf_backing backing, size_t size, uint64_t seed);
+void pf_fill(void *hva, uint64_t gpa, size_t size, uint64_t seed);
+int pf_tmpfile(size_t size);
+
+static inline uint64_t pf_pattern(uint64_t gpa, uint64_t seed)
+{
+	return (gpa >> 12) * 0x9e3779b97f4a7c15ul + seed;
+}
+
+/* kB, summed up over the mappings in the range */
+uint64_t pf_smaps(void *hva, size_t size, const char *field);
+#define PAGEMAP_PRESENT		BIT_ULL(63)
+#define PAGEMAP_FILE		BIT_ULL(61)
+#define PAGEMAP_PFN		GENMASK_ULL(54, 0)
+uint64_t pf_pagemap(void *hva);
+
+/* Of a file in /sys or /proc; -1 if there is none. */
+long pf_read_long(const char *path);
+int pf_write_str(const char *path, const char *value);
+
+/* Threads and time */
+pthread_t pf_thread(void *(*fn)(void *), void *arg);
+void pf_join(pthread_t thread);
+pid_t pf_gettid(void);
+/* A handler that does nothing, and does not restart system calls. */
+void pf_catch(int sig);
+double pf_now(void);
+
+#endif /* SELFTEST_KVM_PRE_FAULT_MEMORY_H */

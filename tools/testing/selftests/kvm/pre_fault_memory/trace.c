@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM_PRE_FAULT_MEMORY as seen through tracepoints: its own, and the MMU's,
+ * which shows the SPTEs.
+ */
+#define _GNU_SOURCE
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+#include "pre_fault_memory.h"
+
+#define NR_PAGES	16
+#define SIZE		(NR_PAGES * PAGE_SIZE)
+#define INSTANCE	"instances/pre_fault_memory_test"
+#define TRACE_BYTES	65536
+
+/* The Accessed bit of a leaf SPTE, and what it takes to be present in EPT */
+#define NPT_ACCESSED	BIT_ULL(5)
+#define EPT_ACCESSED	BIT_ULL(8)
+#define EPT_RWX		GENMASK_ULL(2, 0)
+
+static char tracefs[64];
+
+static const char *trace_path(const char *name)
+{
+	static char path[192];
+
+	snprintf(path, sizeof(path), "%s/" INSTANCE "/%s", tracefs, name);
+	return path;
+}
+
+static void trace_start(const char *event)
+{
+	static const char * const dirs[] = {
+		"/sys/kernel/tracing", "/sys/kernel/debug/tracing",
+	};
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(dirs); i++) {
+		snprintf(tracefs, sizeof(tracefs), "%s", dirs[i]);
+		mkdir(trace_path(""), 0700);
+		if (!access(trace_path("trace"), W_OK))
+			break;
+	}
+	if (i == ARRAY_SIZE(dirs))
+		pf_skip("no tracefs mounted");
+
+	pf_write_str(trace_path("trace"), "");
+	TEST_ASSERT(!pf_write_str(trace_path(event), "1"),
+		    "can't enable %s", event);
+}
+
+/* Everything traced so far, as text; ends the tracing. */
+static char *trace_stop(const char *event)
+{
+	char *text = calloc(1, TRACE_BYTES);
+	size_t len = 0;
+	ssize_t n;
+	int fd;
+
+	pf_write_str(trace_path(event), "0");
+	fd = open(trace_path("trace"), O_RDONLY);
+	TEST_ASSERT(fd >= 0 && text, "%s", trace_path("trace"));
+	while (len < TRACE_BYTES - 1) {
+		n = read(fd, text + len, TRACE_BYTES - 1 - len);
+		if (n <= 0)
+			break;
+		len += n;
+	}
+	close(fd);
+	rmdir(trace_path(""));
+	return text;
+}
+
+static void expect_event(char **text, uint64_t gpa, uint64_t size,
+			 uint64_t done, int err)
+{
+	static const char name[] = "kvm_pre_fault_memory:";
+	unsigned long long got_gpa, got_size, got_done;
+	int got_err;
+	char *event;
+
+	event = strstr(*text, name);
+	TEST_ASSERT(event, "no event for gpa %#lx, size %#lx", gpa, size);
+	*text = event + strlen(name);
+	TEST_ASSERT(sscanf(*text, " gpa 0x%llx size 0x%llx done 0x%llx errno %d",
+			   &got_gpa, &got_size, &got_done, &got_err) == 4,
+		    "can't read event '%.80s'", event);
+	TEST_ASSERT(got_gpa == gpa && got_size == size && got_done == done &&
+		    got_err == -err,
+		    "gpa %#llx size %#llx done %#llx errno %d, expected gpa %#lx size %#lx done %#lx errno %d",
+		    got_gpa, got_size, got_done, got_err, gpa, size, done, -err);
+}
+
+static void tracepoint(void)
+{
+	static const char enable[] = "events/kvm/kvm_pre_fault_memory/enable";
+	struct kvm_vcpu *vcpu = pf_raw_vcpu();
+	char *text;
+
+	vm_set_user_memory_region(vcpu->vm, TEST_SLOT, 0, TEST_GPA, SIZE,
+				  pf_mem(PF_ANON, SIZE, 0));
+	trace_start(enable);
+	pf_map(vcpu, TEST_GPA, SIZE);
+	pf_expect(vcpu, TEST_GPA + PAGE_SIZE, SIZE, 0, SIZE - PAGE_SIZE);
+	pf_expect(vcpu, TEST_GPA + SIZE, PAGE_SIZE, ENOENT, 0);
+	text = trace_stop(enable);
+
+	expect_event(&text, TEST_GPA, SIZE, SIZE, 0);
+	/* The trace tells what stopped a call that did something, too. */
+	expect_event(&text, TEST_GPA + PAGE_SIZE, SIZE, SIZE - PAGE_SIZE, ENOENT);
+	expect_event(&text, TEST_GPA + SIZE, PAGE_SIZE, 0, ENOENT);
+	TEST_ASSERT(!strstr(text, "kvm_pre_fault_memory:"), "one event too many");
+}
+
+/* Nobody has accessed the page yet, and the SPTE says so. */
+static void not_accessed(void)
+{
+	static const char enable[] = "events/kvmmmu/kvm_mmu_set_spte/enable";
+	struct kvm_vcpu *vcpu = pf_raw_vcpu();
+	unsigned int nr = 0;
+	char *text;
+
+	vm_set_user_memory_region(vcpu->vm, TEST_SLOT, 0, TEST_GPA, SIZE,
+				  pf_mem(PF_ANON, SIZE, 0));
+	trace_start(enable);
+	pf_map(vcpu, TEST_GPA, SIZE);
+	text = trace_stop(enable);
+
+	while ((text = strstr(text, "kvm_mmu_set_spte: "))) {
+		unsigned long long gfn, spte, accessed;
+
+		TEST_ASSERT(sscanf(text, "kvm_mmu_set_spte: gfn %llx spte %llx",
+				   &gfn, &spte) == 2, "'%.80s'", text);
+		text++;
+		if (gfn < TEST_GPA >> 12 || gfn >= (TEST_GPA + SIZE) >> 12)
+			continue;
+
+		if (!is_intel_cpu())
+			accessed = NPT_ACCESSED;
+		else if (pf_has_accessed_bit())
+			accessed = EPT_ACCESSED;
+		else
+			accessed = EPT_RWX;
+		TEST_ASSERT(!(spte & accessed), "the SPTE %#llx is Accessed",
+			    spte);
+		nr++;
+	}
+	TEST_ASSERT(nr == NR_PAGES, "%u SPTEs set for %d pages", nr, NR_PAGES);
+}
+
+const struct pf_test pf_trace_tests[] = {
+	PF_TEST(tracepoint),
+	PF_TEST(not_accessed),
+	{ }
+};
