@@ -1,0 +1,167 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Boots one of the lab's machines and waits until it is over.
+#
+#   boot.sh MACHINE DIR [INIT-ARGS...]
+#
+# DIR takes everything that the run leaves behind, first of all the console
+# log, DIR/console. Environment: KERNEL, INITRD; LIMIT, in seconds; APPEND,
+# more kernel parameters; and MODE:
+#   log    nothing is shown (default)
+#   show   what the program writes is shown as it comes, the kernel's words are
+#          not; the clock counts instructions, so that numbers repeat
+#   shell  the console is here
+# Fails unless init's last line says "exit status 0".
+set -eu
+
+machine=$1
+dir=$2
+shift 2
+mode=${MODE:-log}
+limit=${LIMIT:-900}
+log=$dir/console
+cmdline="console=ttyS0,115200 loglevel=5 panic=-1 watchdog_thresh=30"
+
+case $machine in
+amd)		params='' ;;
+amd-legacy)	params='kvm.tdp_mmu=0' ;;
+amd-nonpt)	params='kvm_amd.npt=0' ;;
+intel)		params='' ;;
+intel-noad)	params='kvm_intel.eptad=0' ;;
+intel-noept)	params='kvm_intel.ept=0' ;;
+*)		echo "boot.sh: no machine '$machine'" >&2; exit 2 ;;
+esac
+
+# Without an accelerator QEMU emulates SVM with nested paging, but no VMX.
+qemu()
+{
+	# 4G are two nodes here, and the second has a whole 1G page to give
+	local extra="numa=fake=2 hugepagesz=1G hugepages=1"
+
+	if [ "$mode" = show ]; then
+		extra="lab_tty=/dev/ttyS1"
+	fi
+	set -- -nodefaults -no-user-config -no-reboot -display none \
+		-machine q35 -cpu EPYC,+svm,+npt -m 4G -kernel "$KERNEL" \
+		-initrd "$INITRD" \
+		-append "$cmdline $extra $params ${APPEND:-} $*"
+	# On stderr it lists what it does not emulate of an EPYC
+	case $mode in
+	shell)
+		exec qemu-system-x86_64 "$@" -accel tcg,thread=multi -smp 4 \
+			-serial mon:stdio 2> "$dir/emulator"
+		;;
+	show)
+		exec qemu-system-x86_64 "$@" -accel tcg -smp 1 \
+			-icount shift=0,sleep=off -seed 1 -monitor none \
+			-serial "file:$log" -serial stdio \
+			< /dev/null 2> "$dir/emulator"
+		;;
+	*)
+		exec qemu-system-x86_64 "$@" -accel tcg,thread=multi -smp 4 \
+			-monitor none -serial "file:$log" \
+			< /dev/null > "$dir/emulator" 2>&1
+		;;
+	esac
+}
+
+# Bochs emulates VMX with EPT, and boots from nothing simpler than a CD.
+# Without a way to reset, a panic, a reboot and a power-off all end it.
+bochs_rc()
+{
+	local cd=$dir/cd lib=/usr/lib/syslinux/modules/bios
+
+	rm -rf "$cd"
+	mkdir -p "$cd"
+	ln "$KERNEL" "$cd/bzimage" 2> /dev/null || cp "$KERNEL" "$cd/bzimage"
+	ln "$INITRD" "$cd/initrd" 2> /dev/null || cp "$INITRD" "$cd/initrd"
+	cp /usr/lib/ISOLINUX/isolinux.bin "$lib/ldlinux.c32" "$cd"
+	cat > "$cd/isolinux.cfg" <<-EOF
+		DEFAULT lab
+		PROMPT 0
+		LABEL lab
+		KERNEL bzimage
+		APPEND initrd=initrd $cmdline reboot=t $params ${APPEND:-} $*
+	EOF
+	xorriso -as mkisofs -quiet -o "$dir/cd.iso" -b isolinux.bin \
+		-c boot.cat -no-emul-boot -boot-load-size 4 -boot-info-table "$cd" \
+		> "$dir/emulator" 2>&1
+	rm -rf "$cd"
+
+	cat > "$dir/bochsrc" <<-EOF
+		cpu: model=broadwell_ult, count=1, ips=100000000, reset_on_triple_fault=0
+		memory: guest=1024, host=1024
+		romimage: file=/usr/share/bochs/BIOS-bochs-latest, options=fastboot
+		vgaromimage: file=/usr/share/vgabios/vgabios.bin
+		display_library: rfb, options="timeout=0"
+		ata0-master: type=cdrom, path="$dir/cd.iso", status=inserted
+		boot: cdrom
+		clock: sync=none, time0=utc
+		sound: waveoutdrv=dummy, waveindrv=dummy, midioutdrv=dummy
+		com1: enabled=1, mode=file, dev="$log"
+		log: "$dir/bochs.log"
+		panic: action=fatal
+		error: action=ignore
+		info: action=ignore
+	EOF
+	# Not a newer CPU: the XSAVE area of those is inconsistent, as Linux
+	# warns. Not the default sound: it overflows a buffer without ALSA.
+	# Debian's Bochs starts in its debugger, which has to be told to go on
+	echo c > "$dir/debugger"
+}
+
+over()
+{
+	grep -aq '^lab: exit status [0-9]' "$log"
+}
+
+stop()
+{
+	kill "$emulator" 2> /dev/null || :
+	sleep 0.5
+	kill -9 "$emulator" 2> /dev/null || :
+}
+
+mkdir -p "$dir"
+dir=$(cd "$dir" && pwd)
+log=$dir/console
+if [ "$mode" = shell ]; then
+	qemu -- "$@"
+fi
+
+: > "$log"
+start=$SECONDS
+case $machine in
+intel*)
+	bochs_rc -- "$@"
+	bochs -q -f "$dir/bochsrc" -rc "$dir/debugger" \
+		< /dev/null > "$dir/emulator" 2>&1 &
+	;;
+*)
+	qemu -- "$@" &
+	;;
+esac
+emulator=$!
+trap 'stop; exit 143' INT TERM HUP
+
+while kill -0 "$emulator" 2> /dev/null; do
+	if over; then
+		# Powering off is a matter of moments
+		for _ in 1 2 3 4 5; do
+			kill -0 "$emulator" 2> /dev/null || break
+			sleep 1
+		done
+		stop
+		break
+	fi
+	if [ $((SECONDS - start)) -ge "$limit" ]; then
+		stop
+		echo "lab: stopped after $limit s" >> "$log"
+		break
+	fi
+	sleep 1
+done
+wait "$emulator" 2> /dev/null || :
+rm -f "$dir/cd.iso"
+grep -aq '^lab: exit status 0' "$log"

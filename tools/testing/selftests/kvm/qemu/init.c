@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * First process of the lab's machine: makes a small system around the one
+ * program that the kernel command line names, and tells how it ended.
+ *
+ *   ... -- demo [ARGS...]          the demo, /bin/pre_fault
+ *   ... -- test [NAME] [ARGS...]   the selftest, one test of it when named
+ *   ... -- shell                   busybox
+ *
+ * With lab_tty=DEVICE on the command line the program gets that terminal for
+ * itself. Otherwise it shares the console; the selftest's lines then go
+ * through the kernel log, because there a line is never torn by a kernel
+ * message, and a kernel message shows up behind the test that caused it.
+ */
+#define _GNU_SOURCE
+#include <err.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/klog.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/stat.h>
+#include <sys/swap.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <unistd.h>
+
+#define MAX_ARGS	32
+#define SWAP_PAGE	4096
+#define KLOG_CONSOLE_LEVEL	8
+/* The kernel cuts a log line at about a thousand bytes */
+#define LOG_LINE	800
+
+static const struct {
+	const char *type, *dir, *options;
+} mounts[] = {
+	{ "proc",	"/proc",		NULL },
+	{ "sysfs",	"/sys",			NULL },
+	{ "devtmpfs",	"/dev",			NULL },
+	{ "devpts",	"/dev/pts",		NULL },
+	{ "tmpfs",	"/dev/shm",		NULL },
+	{ "hugetlbfs",	"/dev/hugepages",	"pagesize=2M" },
+	{ "tmpfs",	"/tmp",			NULL },
+	{ "debugfs",	"/sys/kernel/debug",	NULL },
+	{ "tracefs",	"/sys/kernel/tracing",	NULL },
+};
+
+static const struct {
+	const char *path, *value;
+} settings[] = {
+	{ "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", "64" },
+	{ "/proc/sys/vm/overcommit_memory", "1" },
+	{ "/proc/sys/kernel/printk_devkmsg", "on\n" },
+};
+
+static void mount_all(void)
+{
+	for (size_t i = 0; i < sizeof(mounts) / sizeof(*mounts); i++) {
+		mkdir(mounts[i].dir, 0755);
+		if (mount(mounts[i].type, mounts[i].dir, mounts[i].type, 0,
+			  mounts[i].options))
+			warn("lab: mount %s", mounts[i].dir);
+	}
+}
+
+static void apply_settings(void)
+{
+	for (size_t i = 0; i < sizeof(settings) / sizeof(*settings); i++) {
+		int fd = open(settings[i].path, O_WRONLY);
+		ssize_t len = strlen(settings[i].value);
+
+		if (fd < 0 || write(fd, settings[i].value, len) != len)
+			warn("lab: %s", settings[i].path);
+		if (fd >= 0)
+			close(fd);
+	}
+}
+
+/* mkswap(8), as far as the kernel looks: version, last page, signature */
+static void enable_swap(const char *dev)
+{
+	static uint32_t page[SWAP_PAGE / sizeof(uint32_t)];
+	int fd = open(dev, O_RDWR);
+	off_t size;
+
+	if (fd < 0) {
+		warn("lab: %s", dev);
+		return;
+	}
+	size = lseek(fd, 0, SEEK_END);
+	page[256] = 1;
+	page[257] = size / SWAP_PAGE - 1;
+	memcpy((char *)page + SWAP_PAGE - 10, "SWAPSPACE2", 10);
+	if (pwrite(fd, page, SWAP_PAGE, 0) != SWAP_PAGE || fsync(fd))
+		warn("lab: %s", dev);
+	close(fd);
+	if (swapon(dev, 0))
+		warn("lab: swapon %s", dev);
+}
+
+/*
+ * Make @path the terminal of this process, and its stdin, stdout and stderr.
+ * With @raw_output the terminal on the host's side turns "\n" into "\r\n".
+ */
+static void take_terminal(const char *path, bool raw_output)
+{
+	int fd = open(path, O_RDWR);
+	struct termios t;
+
+	if (fd < 0) {
+		warn("lab: %s", path);
+		return;
+	}
+	setsid();
+	ioctl(fd, TIOCSCTTY, 1);
+	if (raw_output && !tcgetattr(fd, &t)) {
+		t.c_oflag &= ~OPOST;
+		tcsetattr(fd, TCSANOW, &t);
+	}
+	for (int i = 0; i < 3; i++)
+		dup2(fd, i);
+	if (fd > 2)
+		close(fd);
+}
+
+static void log_line(int kmsg, const char *line, size_t len)
+{
+	char buf[LOG_LINE + 16];
+	int n;
+
+	n = snprintf(buf, sizeof(buf), "<4>lab| %.*s\n", (int)len, line);
+	if (write(kmsg, buf, n) != n)
+		warn("lab: kmsg");
+}
+
+/* Until the last writer has closed the pipe: each line as one log record */
+static void copy_to_log(int from, int kmsg)
+{
+	char buf[LOG_LINE];
+	size_t used = 0;
+	ssize_t n;
+
+	while ((n = read(from, buf + used, sizeof(buf) - used)) > 0) {
+		char *line = buf, *end;
+
+		used += n;
+		while ((end = memchr(line, '\n', buf + used - line))) {
+			log_line(kmsg, line, end - line);
+			line = end + 1;
+		}
+		used -= line - buf;
+		memmove(buf, line, used);
+		if (used == sizeof(buf)) {
+			log_line(kmsg, buf, used);
+			used = 0;
+		}
+	}
+	if (used)
+		log_line(kmsg, buf, used);
+}
+
+/*
+ * A log record may wait for whoever holds the console to print it. Reading
+ * /proc/consoles takes the console and lets go of it, which prints them all.
+ */
+static void flush_log(void)
+{
+	char buf[256];
+	int fd = open("/proc/consoles", O_RDONLY);
+
+	while (fd >= 0 && read(fd, buf, sizeof(buf)) > 0)
+		;
+	if (fd >= 0)
+		close(fd);
+}
+
+static int run(char *const argv[], const char *tty, bool to_log)
+{
+	int kmsg = -1, fds[2], status;
+	pid_t pid;
+
+	if (to_log) {
+		kmsg = open("/dev/kmsg", O_WRONLY | O_CLOEXEC);
+		if (kmsg < 0 || pipe2(fds, O_CLOEXEC)) {
+			warn("lab: no way into the kernel log");
+			return 126;
+		}
+	}
+
+	pid = fork();
+	if (!pid) {
+		take_terminal(tty ? tty : "/dev/ttyS0", tty);
+		if (to_log) {
+			dup2(fds[1], STDOUT_FILENO);
+			dup2(fds[1], STDERR_FILENO);
+		}
+		execv(argv[0], argv);
+		warn("lab: %s", argv[0]);
+		_exit(127);
+	}
+
+	if (to_log) {
+		close(fds[1]);
+		copy_to_log(fds[0], kmsg);
+	}
+	if (waitpid(pid, &status, 0) != pid)
+		return 126;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/* Turns init's own arguments into the command to run */
+static bool choose(int argc, char *argv[], char *cmd[])
+{
+	const char *what = argc > 1 ? argv[1] : "shell";
+	int n = 0, rest = 2;
+
+	if (!strcmp(what, "demo")) {
+		cmd[n++] = "/bin/pre_fault";
+	} else if (!strcmp(what, "test")) {
+		cmd[n++] = "/bin/pre_fault_memory_test";
+		if (argc > 2 && argv[2][0] != '-') {
+			cmd[n++] = "-t";
+			cmd[n++] = argv[2];
+			rest = 3;
+		}
+	} else if (!strcmp(what, "shell")) {
+		cmd[n++] = "/bin/sh";
+	} else {
+		return false;
+	}
+	for (int i = rest; i < argc && n < MAX_ARGS; i++)
+		cmd[n++] = argv[i];
+	cmd[n] = NULL;
+	return true;
+}
+
+static void open_console(void)
+{
+	int fd;
+
+	/* The kernel found no /dev/console in an initramfs without one */
+	mkdir("/dev", 0755);
+	mknod("/dev/console", S_IFCHR | 0600, makedev(5, 1));
+	fd = open("/dev/console", O_RDWR);
+	for (int i = 0; i < 3 && fd >= 0; i++)
+		dup2(fd, i);
+}
+
+int main(int argc, char *argv[])
+{
+	const char *tty = getenv("lab_tty");
+	char *cmd[MAX_ARGS + 1];
+	int status = 125;
+
+	open_console();
+	mount_all();
+	apply_settings();
+	enable_swap("/dev/ram0");
+	setenv("HOME", "/", 1);
+	setenv("PATH", "/bin", 1);
+
+	if (choose(argc, argv, cmd))
+		status = run(cmd, tty,
+			     !tty && argc > 1 && !strcmp(argv[1], "test"));
+	else
+		warnx("lab: %s: not one of demo, test, shell", argv[1]);
+
+	/* Nothing but a panic may tear the line that the run is judged by */
+	flush_log();
+	klogctl(KLOG_CONSOLE_LEVEL, NULL, 1);
+	sync();
+	printf("\nlab: exit status %d\n", status);
+	fflush(stdout);
+	tcdrain(STDOUT_FILENO);
+
+	reboot(RB_POWER_OFF);
+	reboot(RB_AUTOBOOT);
+	return 1;
+}

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# Reads the console log of one machine, tells its TAP results (not numbered
+# yet) and two of its own: that the run came to its end, and that the kernel
+# had nothing to complain about.
+#
+#   awk -v machine=NAME -f tap.awk CONSOLE
+
+BEGIN {
+	bad = "BUG:|kernel BUG at|WARNING:|Oops|Kernel panic|lockdep|" \
+	      "possible circular|" \
+	      "possible recursive locking|inconsistent lock state|" \
+	      "suspicious RCU usage|INFO: task .* blocked|soft lockup|" \
+	      "rcu.*stall|sleeping function called from invalid context|" \
+	      "general protection|UBSAN|Call Trace:"
+	# How much of the log before and after a complaint is shown, and of all
+	before = 5
+	after = 30
+	most = 150
+	status = -1
+	plan = -1
+}
+
+function comment(text)
+{
+	sub(/^# */, "", text)
+	notes[++n_notes] = text
+}
+
+function flush_comments(i)
+{
+	for (i = 1; i <= n_notes; i++)
+		print "# " machine ": " notes[i]
+	n_notes = 0
+}
+
+# "5 name", "5 - name", "5 name # SKIP why", and kselftest.h's "5 # SKIP name"
+function result(verdict, rest)
+{
+	sub(/^[0-9]+ +/, "", rest)
+	sub(/^- /, "", rest)
+	if (rest ~ /^# SKIP /) {
+		sub(/^# SKIP /, "", rest)
+		if (rest !~ / # SKIP/)
+			sub(/: *| |$/, " # SKIP ", rest)
+	}
+	print verdict " " machine ": " rest
+	flush_comments()
+	tests++
+	if (verdict == "not ok")
+		failed++
+}
+
+{
+	sub(/\r+$/, "")
+	line[NR] = $0
+}
+
+# What the selftest wrote
+/^(\[ *[0-9.]+\] )?lab\| / {
+	text = $0
+	sub(/^(\[ *[0-9.]+\] )?lab\| /, "", text)
+	if (text ~ /^ok [0-9]+/)
+		result("ok", substr(text, 4))
+	else if (text ~ /^not ok [0-9]+/)
+		result("not ok", substr(text, 8))
+	else if (text ~ /^1\.\.[0-9]+/)
+		plan = substr(text, 4) + 0
+	else if (text !~ /^TAP version/)
+		comment(text)
+	if (text ~ /^Bail out!/)
+		bailed = 1
+	next
+}
+
+/^lab: exit status [0-9]+$/ {
+	status = $4
+	next
+}
+
+/^lab: / {
+	why = substr($0, 6)
+}
+
+$0 ~ bad {
+	complaints[++n_complaints] = NR
+}
+
+function show(from, to)
+{
+	if (from <= shown)
+		from = shown + 1
+	for (; from <= to && total < most; from++) {
+		print "#   " line[from]
+		shown = from
+		total++
+	}
+}
+
+END {
+	flush_comments()
+
+	if (status < 0)
+		reason = "the machine stopped without saying how" \
+			 (why ? ": " why : "")
+	else if (!tests)
+		reason = "no test ran, exit status " status
+	else if (plan >= 0 && plan != tests)
+		reason = tests " results, where " plan " were announced"
+	else if (bailed)
+		reason = "the program gave up"
+	else if (status && !failed)
+		reason = "exit status " status ", with no test failed"
+	print (reason ? "not ok " : "ok ") machine ": ran to the end"
+	if (reason) {
+		print "# " machine ": " reason "; its last lines:"
+		show(NR - 20 > 0 ? NR - 20 : 1, NR)
+	}
+
+	print (n_complaints ? "not ok " : "ok ") machine ": console clean"
+	shown = 0
+	total = 0
+	for (i = 1; i <= n_complaints; i++)
+		show(complaints[i] > before ? complaints[i] - before : 1,
+		     complaints[i] + after < NR ? complaints[i] + after : NR)
+	if (total >= most)
+		print "# " machine ": and more, see the log"
+}
