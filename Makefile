@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# The one way in: the work itself is done by scripts/ and by the kernel's own
+# makefiles. "make help" tells what there is.
+
+MAKEFLAGS += --no-print-directory
+
+# What these are in the caller's environment is none of our business.
+T :=
+CPU :=
+LINUX :=
+FORCE :=
+SIGNOFF :=
+V ?=
+ARCH ?= x86_64
+export ARCH CPU FORCE LINUX SIGNOFF T V
+
+.PHONY: all tree kernel run test series sync shell clean help
+.NOTPARALLEL:
+
+all: help
+
+ifneq ($(filter kernel run test shell,$(MAKECMDGOALS)),)
+ifneq ($(ARCH),x86_64)
+$(error ARCH=$(ARCH): x86_64 is the only architecture so far)
+endif
+endif
+
+tree:
+	@scripts/packages tree
+	@scripts/tree
+
+kernel run shell: tree
+	@scripts/packages $(if $(filter kernel,$@),kernel,run)
+	@scripts/lab $@
+
+test: tree
+	@scripts/packages test
+	@scripts/test
+
+series: tree
+	@scripts/packages series
+	@scripts/series
+
+sync:
+	@scripts/packages series
+	@scripts/sync
+
+clean:
+	@rm -rf build
+
+define help_text
+make tree      unpack Linux 6.1 to build/linux, lay our files in, apply our edits
+make kernel    build the small kernel; the last line is where its image is
+make run       boot it under emulation and show what pre-faulting buys
+make test      build and run all tests; the last line counts them
+make series    write the patches, for git am, to build/series
+make sync      take what was edited in build/linux back into our files
+make shell     a shell in the emulated machine
+make clean     remove build/, where everything made is
+make help      this text
+
+LINUX=PATH     another 6.1.y than Debian's: a directory or a tarball
+ARCH=x86_64    the architecture; the only one so far
+T=NAME         make test: run only the test of that name
+CPU=amd|intel  make test: run only the machines of that maker
+V=1            show all output of long steps; it is in build/log/ anyway
+FORCE=1        make tree: our files win over edits made in build/linux,
+               make sync: the edits win
+SIGNOFF=1      make series: add your Signed-off-by
+CCACHE_DIR=DIR the compiler cache, instead of build/ccache
+endef
+
+help:
+	$(info $(help_text))
+	@:

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+# Result lines for the check-* scripts, sourced after env.sh. A script sets
+# "names" to its tests, calls "tap_start", and then "result" once for each.
+# With -l the names are listed, with T=NAME only one of them is reported.
+
+tap_count=0
+tap_bad=0
+
+tap_start() {
+	if [[ ${1:-} == -l ]]; then
+		printf '%s\n' "${names[@]}"
+		exit
+	fi
+	work=$(mktemp -d "$top/build/${0##*/}.XXXXXX")
+	trap 'rm -rf "$work"' EXIT
+}
+
+# Is a test of that name to be run?
+wanted() {
+	[[ -z ${T:-} || $T == "$1" ]]
+}
+
+# result NAME STATUS [FILE]: a FILE with what there is to say about a failure
+result() {
+	local verdict=ok
+
+	wanted "$1" || return 0
+	tap_count=$((tap_count + 1))
+	if (($2)); then
+		verdict="not ok"
+		tap_bad=1
+		[[ ! -s ${3:-} ]] || tail -n 40 "$3" | sed 's/^/# /'
+	fi
+	echo "$verdict $tap_count - $1"
+}
+
+# Each name must have been reported by now.
+tap_end() {
+	echo "1..$tap_count"
+	exit $tap_bad
+}
