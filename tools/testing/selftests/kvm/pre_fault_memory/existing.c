@@ -4,6 +4,8 @@
  * it changed.
  */
 #define _GNU_SOURCE
+#include <sys/mman.h>
+
 #include "pre_fault_memory.h"
 
 #define SIZE		(2 * SZ_2M)
@@ -141,6 +143,44 @@ static void sub_range_of_huge_page(void)
 	pf_guest_no_fault(vcpu, PF_READ, TEST_GPA, NR_PAGES, 1, 2);
 }
 
+static void pre_fault_as(struct kvm_vcpu *vcpu, uint64_t pages_4k,
+			 uint64_t pages_2m)
+{
+	struct pf_stats before = pf_stats(vcpu), d;
+
+	pf_map(vcpu, TEST_GPA, SZ_2M);
+	d = pf_stats_since(vcpu, &before);
+	TEST_ASSERT(d.pages_4k == pages_4k && d.pages_2m == pages_2m,
+		    "mapped %ld pages of 4K and %ld of 2M, expected %lu and %lu",
+		    (long)d.pages_4k, (long)d.pages_2m, pages_4k, pages_2m);
+}
+
+/* A page table that was emptied gives way to a huge page, as in a fault. */
+static void huge_page_for_empty_page_table(void)
+{
+	struct kvm_vcpu *vcpu = pf_guest_vcpu();
+	void *mem = pf_mem(PF_THP, SIZE, 1);
+	struct pf_stats d;
+
+	vm_set_user_memory_region(vcpu->vm, TEST_SLOT, 0, TEST_GPA, SIZE, mem);
+	d = pf_guest_stats(vcpu, PF_WRITE, TEST_GPA, 1, 2);
+	if (!d.pages_2m)
+		pf_skip("KVM does not map huge pages here");
+
+	/* The host splits its huge page, KVM drops the mapping. */
+	TEST_ASSERT(!mprotect(mem, PAGE_SIZE, PROT_READ), "mprotect()");
+	pre_fault_as(vcpu, SZ_2M / PAGE_SIZE, 0);
+
+	/* A new huge page, where there is a page table with nothing in it */
+	TEST_ASSERT(mmap(mem, SZ_2M, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == mem,
+		    "mmap()");
+	TEST_ASSERT(!madvise(mem, SZ_2M, MADV_HUGEPAGE), "madvise()");
+	pf_fill(mem, TEST_GPA, SZ_2M, 3);
+	pre_fault_as(vcpu, 0, 1);
+	pf_guest_no_fault(vcpu, PF_READ, TEST_GPA, SZ_2M / PAGE_SIZE, 3, 1);
+}
+
 const struct pf_test pf_existing_tests[] = {
 	PF_TEST(existing_untouched_4k),
 	PF_TEST(existing_untouched_2m),
@@ -149,5 +189,6 @@ const struct pf_test pf_existing_tests[] = {
 	PF_TEST(existing_partly),
 	PF_TEST(pre_fault_twice),
 	PF_TEST(sub_range_of_huge_page),
+	PF_TEST(huge_page_for_empty_page_table),
 	{ }
 };

@@ -64,6 +64,16 @@ static void hammer_report(struct hammer *h)
 	TEST_ASSERT(h->done, "no call ever did anything");
 }
 
+/* On a slow machine it may take a while until a call finds the memslot. */
+static void hammer_let_in(struct hammer *h)
+{
+	unsigned long done = READ_ONCE(h->done);
+	double end = pf_now() + 10.0 * pf_slowness;
+
+	while (READ_ONCE(h->done) == done && pf_now() < end)
+		sched_yield();
+}
+
 static void set_slot(struct kvm_vm *vm, uint64_t gpa, uint64_t size, void *mem)
 {
 	vm_set_user_memory_region(vm, TEST_SLOT, 0, gpa, size, mem);
@@ -89,8 +99,10 @@ static void loop_memslot_delete(void)
 		set_slot(vm, TEST_GPA, 0, NULL);
 		/* Other memory each time: what was mapped is not to be seen. */
 		set_slot(vm, TEST_GPA, SIZE, mem[i % 2]);
-		if (i % 16 == 0)
+		if (i % 16 == 0) {
+			hammer_let_in(&h);
 			pf_guest_check(vcpus[0], TEST_GPA, NR_PAGES, i % 2);
+		}
 	}
 
 	WRITE_ONCE(h.stop, true);
@@ -119,8 +131,11 @@ static void loop_memslot_move(void)
 	set_slot(vm, TEST_GPA, SIZE, mem);
 	thread = pf_thread(hammer_fn, &h);
 
-	for (i = 0; i < pf_rounds; i++)
+	for (i = 0; i < pf_rounds; i++) {
 		set_slot(vm, i % 2 ? TEST_GPA : OTHER_GPA, SIZE, mem);
+		if (i % 16 == 1)
+			hammer_let_in(&h);
+	}
 
 	WRITE_ONCE(h.stop, true);
 	pf_join(thread);
