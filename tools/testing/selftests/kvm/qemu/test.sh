@@ -46,23 +46,22 @@ say()
 	echo "# $*"
 }
 
-# The lockdep kernel is for QEMU, Bochs is too slow for it
 start()
 {
-	local machine=$1 kernel=kernel-debug limit=900 args=''
+	local machine=$1 limit=900 args=''
 
 	case $machine in
 	intel*)
-		kernel=kernel
+		# Bochs has one CPU, and that is slow
 		limit=1500
 		args='-s 5 -r 50'
 		;;
 	esac
 	rm -rf "${out:?}/$machine"
 	mkdir -p "$out/$machine"
-	say "$machine: boots ($kernel, log in $out/$machine/console)"
+	say "$machine: boots (log in $out/$machine/console)"
 	# shellcheck disable=SC2086
-	KERNEL=$BUILD_PATH/$kernel/arch/x86/boot/bzImage \
+	KERNEL=$BUILD_PATH/kernel-debug/arch/x86/boot/bzImage \
 	INITRD=$BUILD_PATH/initramfs.cpio.gz LIMIT=${LIMIT:-$limit} MODE=log \
 		"$here/boot.sh" "$machine" "$out/$machine" test $t \
 		${TEST_ARGS:-$args} > /dev/null 2> "$out/$machine/boot" &
