@@ -166,17 +166,25 @@ static void einval_wrap(void)
 	check_einval(TEST_GPA, -TEST_GPA + PAGE_SIZE, 0);
 }
 
-static void einval_struct_not_written(void)
+/* A request that the kernel can read, but not write to. */
+static struct kvm_pre_fault_memory *readonly_struct(uint64_t flags)
 {
-	struct kvm_vcpu *vcpu = vcpu_with_slot();
 	struct kvm_pre_fault_memory *range;
 
 	range = pf_mmap(PAGE_SIZE, PROT_READ | PROT_WRITE,
 			MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	range->gpa = TEST_GPA;
 	range->size = SIZE;
-	range->flags = 1;
+	range->flags = flags;
 	TEST_ASSERT(!mprotect(range, PAGE_SIZE, PROT_READ), "mprotect()");
+	return range;
+}
+
+static void einval_struct_not_written(void)
+{
+	struct kvm_vcpu *vcpu = vcpu_with_slot();
+	struct kvm_pre_fault_memory *range = readonly_struct(1);
+
 	TEST_ASSERT(pf_call(vcpu, range) == EINVAL, "errno %d", errno);
 }
 
@@ -231,13 +239,8 @@ static void efault_bad_pointer(void)
 static void efault_readonly_struct(void)
 {
 	struct kvm_vcpu *vcpu = vcpu_with_slot();
-	struct kvm_pre_fault_memory *range;
+	struct kvm_pre_fault_memory *range = readonly_struct(0);
 
-	range = pf_mmap(PAGE_SIZE, PROT_READ | PROT_WRITE,
-			MAP_PRIVATE | MAP_ANONYMOUS, -1);
-	range->gpa = TEST_GPA;
-	range->size = SIZE;
-	TEST_ASSERT(!mprotect(range, PAGE_SIZE, PROT_READ), "mprotect()");
 	TEST_ASSERT(pf_call(vcpu, range) == EFAULT, "errno %d", errno);
 	TEST_ASSERT(range->gpa == TEST_GPA && range->size == SIZE,
 		    "a read-only struct was written");

@@ -12,6 +12,7 @@
 #define OTHER_SLOT	TEST_SLOT2
 
 struct hammer {
+	pthread_t thread;
 	struct kvm_vcpu *vcpu;
 	uint64_t gpa;
 	/* Are EAGAIN and ENOENT to be expected? */
@@ -57,8 +58,15 @@ static void *hammer_fn(void *arg)
 	return NULL;
 }
 
-static void hammer_report(struct hammer *h)
+static void hammer_start(struct hammer *h)
 {
+	h->thread = pf_thread(hammer_fn, h);
+}
+
+static void hammer_stop(struct hammer *h)
+{
+	WRITE_ONCE(h->stop, true);
+	pf_join(h->thread);
 	pr_info("%u rounds, %lu calls: %lu done, %lu EAGAIN, %lu ENOENT\n",
 		pf_rounds, h->calls, h->done, h->again, h->absent);
 	TEST_ASSERT(h->done, "no call ever did anything");
@@ -89,11 +97,10 @@ static void loop_memslot_delete(void)
 		.slot_comes_and_goes = true,
 	};
 	void *mem[2] = { pf_mem(PF_ANON, SIZE, 0), pf_mem(PF_ANON, SIZE, 1) };
-	pthread_t thread;
 	unsigned int i;
 
 	set_slot(vm, TEST_GPA, SIZE, mem[1]);
-	thread = pf_thread(hammer_fn, &h);
+	hammer_start(&h);
 
 	for (i = 0; i < pf_rounds; i++) {
 		set_slot(vm, TEST_GPA, 0, NULL);
@@ -105,9 +112,7 @@ static void loop_memslot_delete(void)
 		}
 	}
 
-	WRITE_ONCE(h.stop, true);
-	pf_join(thread);
-	hammer_report(&h);
+	hammer_stop(&h);
 
 	set_slot(vm, TEST_GPA, 0, NULL);
 	set_slot(vm, TEST_GPA, SIZE, mem[1]);
@@ -125,11 +130,10 @@ static void loop_memslot_move(void)
 		.slot_comes_and_goes = true,
 	};
 	void *mem = pf_mem(PF_ANON, SIZE, 1);
-	pthread_t thread;
 	unsigned int i;
 
 	set_slot(vm, TEST_GPA, SIZE, mem);
-	thread = pf_thread(hammer_fn, &h);
+	hammer_start(&h);
 
 	for (i = 0; i < pf_rounds; i++) {
 		set_slot(vm, i % 2 ? TEST_GPA : OTHER_GPA, SIZE, mem);
@@ -137,9 +141,7 @@ static void loop_memslot_move(void)
 			hammer_let_in(&h);
 	}
 
-	WRITE_ONCE(h.stop, true);
-	pf_join(thread);
-	hammer_report(&h);
+	hammer_stop(&h);
 
 	set_slot(vm, OTHER_GPA, SIZE, mem);
 	set_slot(vm, TEST_GPA, SIZE, mem);
@@ -159,11 +161,10 @@ static void loop_other_memslot(void)
 	struct hammer h = { .vcpu = vcpus[1], .gpa = TEST_GPA };
 	void *mem = pf_mem(PF_ANON, SIZE, 1);
 	void *other = pf_mem(PF_ANON, SIZE, 0);
-	pthread_t thread;
 	unsigned int i;
 
 	set_slot(vm, TEST_GPA, SIZE, mem);
-	thread = pf_thread(hammer_fn, &h);
+	hammer_start(&h);
 
 	for (i = 0; i < pf_rounds; i++) {
 		vm_set_user_memory_region(vm, OTHER_SLOT, 0, OTHER_GPA,
@@ -172,9 +173,7 @@ static void loop_other_memslot(void)
 			hammer_let_in(&h);
 	}
 
-	WRITE_ONCE(h.stop, true);
-	pf_join(thread);
-	hammer_report(&h);
+	hammer_stop(&h);
 
 	pf_map(vcpus[1], TEST_GPA, SIZE);
 	pf_guest_no_fault(vcpus[0], PF_READ, TEST_GPA, NR_PAGES, 1, NR_PAGES);
