@@ -22,6 +22,17 @@ static void guest_run(struct guest_cmd *cmd)
 	uint64_t *page;
 
 	cmd->wrong = 0;
+	switch (cmd->op) {
+	case PF_TOUCH:
+		for (gpa = cmd->gpa; gpa < end; gpa += PAGE_SIZE)
+			READ_ONCE(*(uint64_t *)gpa);
+		return;
+	case PF_DIRTY:
+		for (gpa = cmd->gpa; gpa < end; gpa += PAGE_SIZE)
+			WRITE_ONCE(*(uint64_t *)gpa, gpa);
+		return;
+	}
+
 	for (gpa = cmd->gpa; gpa < end; gpa += PAGE_SIZE) {
 		page = (uint64_t *)gpa;
 		want = pf_pattern(gpa, cmd->seed);

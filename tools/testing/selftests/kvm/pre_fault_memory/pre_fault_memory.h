@@ -77,6 +77,8 @@ bool pf_has_accessed_bit(void);
 enum pf_op {
 	PF_READ,	/* answers how many words differ from the pattern */
 	PF_WRITE,	/* writes the pattern */
+	PF_TOUCH,	/* reads, in as few instructions as can be */
+	PF_DIRTY,	/* writes, in as few instructions as can be */
 };
 
 /* A VM with nothing but a vCPU: no KVM_SET_*, no memslot. */
@@ -166,6 +168,20 @@ void *pf_mmap(size_t size, int prot, int flags, int fd);
 void *pf_mem(enum pf_backing backing, size_t size, uint64_t seed);
 void pf_fill(void *hva, uint64_t gpa, size_t size, uint64_t seed);
 int pf_tmpfile(size_t size);
+
+/* Host memory by what it costs to map, for the benchmark */
+struct pf_kind {
+	const char *name;
+	const char *help;
+	void *(*mem)(size_t size);
+	/* The guest may write to it without a stage-2 fault. */
+	bool writable;
+	bool again;
+	uint32_t slot_flags;
+};
+
+extern const struct pf_kind pf_kinds[];
+extern const unsigned int pf_nr_kinds;
 
 static inline uint64_t pf_pattern(uint64_t gpa, uint64_t seed)
 {

@@ -7,10 +7,12 @@
 #
 # DIR takes everything that the run leaves behind, first of all the console
 # log, DIR/console. Environment: KERNEL, INITRD; LIMIT, in seconds; APPEND,
-# more kernel parameters; and MODE:
+# more kernel parameters; SMP, the number of CPUs where more than one can be;
+# and MODE:
 #   log    nothing is shown (default)
 #   show   what the program writes is shown as it comes, the kernel's words are
 #          not; the clock counts instructions, so that numbers repeat
+#   smp    the same, but several CPUs run at once, and the clock is the host's
 #   shell  the console is here
 # Fails unless init's last line says "exit status 0".
 set -eu
@@ -20,6 +22,7 @@ dir=$2
 shift 2
 mode=${MODE:-log}
 limit=${LIMIT:-900}
+smp=${SMP:-4}
 log=$dir/console
 cmdline="console=ttyS0,115200 loglevel=5 panic=-1 watchdog_thresh=30"
 
@@ -39,9 +42,9 @@ qemu()
 	# 4G are two nodes here, and the second has a whole 1G page to give
 	local extra="numa=fake=2 hugepagesz=1G hugepages=1"
 
-	if [ "$mode" = show ]; then
-		extra="lab_tty=/dev/ttyS1"
-	fi
+	case $mode in
+	show|smp)	extra="lab_tty=/dev/ttyS1" ;;
+	esac
 	set -- -nodefaults -no-user-config -no-reboot -display none \
 		-machine q35 -cpu EPYC,+svm,+npt -m 4G -kernel "$KERNEL" \
 		-initrd "$INITRD" \
@@ -49,7 +52,7 @@ qemu()
 	# On stderr it lists what it does not emulate of an EPYC
 	case $mode in
 	shell)
-		exec qemu-system-x86_64 "$@" -accel tcg,thread=multi -smp 4 \
+		exec qemu-system-x86_64 "$@" -accel tcg,thread=multi -smp "$smp" \
 			-serial mon:stdio 2> "$dir/emulator"
 		;;
 	show)
@@ -58,8 +61,13 @@ qemu()
 			-serial "file:$log" -serial stdio \
 			< /dev/null 2> "$dir/emulator"
 		;;
+	smp)
+		exec qemu-system-x86_64 "$@" -accel tcg,thread=multi -smp "$smp" \
+			-monitor none -serial "file:$log" -serial stdio \
+			< /dev/null 2> "$dir/emulator"
+		;;
 	*)
-		exec qemu-system-x86_64 "$@" -accel tcg,thread=multi -smp 4 \
+		exec qemu-system-x86_64 "$@" -accel tcg,thread=multi -smp "$smp" \
 			-monitor none -serial "file:$log" \
 			< /dev/null > "$dir/emulator" 2>&1
 		;;

@@ -5,6 +5,7 @@
  *
  *   ... -- demo [ARGS...]          the demo, /bin/pre_fault
  *   ... -- test [NAME] [ARGS...]   the selftest, one test of it when named
+ *   ... -- bench [ARGS...]         the benchmark
  *   ... -- shell                   busybox
  *
  * With lab_tty=DEVICE on the command line the program gets that terminal for
@@ -230,6 +231,8 @@ static bool choose(int argc, char *argv[], char *cmd[])
 			cmd[n++] = argv[2];
 			rest = 3;
 		}
+	} else if (!strcmp(what, "bench")) {
+		cmd[n++] = "/bin/pre_fault_memory_perf_test";
 	} else if (!strcmp(what, "shell")) {
 		cmd[n++] = "/bin/sh";
 	} else {
@@ -270,7 +273,7 @@ int main(int argc, char *argv[])
 		status = run(cmd, tty,
 			     !tty && argc > 1 && !strcmp(argv[1], "test"));
 	else
-		warnx("lab: %s: not one of demo, test, shell", argv[1]);
+		warnx("lab: %s: not one of demo, test, bench, shell", argv[1]);
 
 	/* Nothing but a panic may tear the line that the run is judged by */
 	flush_log();

@@ -1,0 +1,51 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Runs the benchmark on the kernel to compare with and on ours, each booted anew
+# for each part of it. The lines for machines are written as they come, with the
+# name of the kernel in front; all else is in the logs.
+#
+#   bench.sh MACHINE
+#
+# Environment: BUILD_PATH, KERNEL_IMAGE.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+machine=$1
+failed=0
+
+# boot KERNEL MODE PART BENCH-ARGS...
+boot()
+{
+	local kernel=$1 mode=$2 dir=$BUILD_PATH/bench/$1-$3 flavour=kernel
+
+	shift 3
+	if [ "$kernel" = upstream ]; then
+		flavour=kernel-$kernel
+	fi
+	rm -rf "$dir"
+	mkdir -p "$dir"
+	if ! KERNEL=$BUILD_PATH/$flavour/$KERNEL_IMAGE \
+	     INITRD=$BUILD_PATH/initramfs.cpio.gz LIMIT=900 MODE=$mode SMP=2 \
+		"$here/boot.sh" "$machine" "$dir" bench "$@" |
+			tee "$dir/output" |
+			sed -un "s/^\(pages\|vcpus\),/$kernel,&/p"; then
+		failed=1
+		echo "bench.sh: $kernel failed; the end of $dir/console and output:" >&2
+		tail -n 20 "$dir/console" "$dir/output" >&2
+	fi
+}
+
+set -o pipefail
+for kernel in upstream ours; do
+	case $kernel in
+	upstream)	large= ;;
+	ours)		large=,4G,16G,64G ;;
+	esac
+	boot $kernel show kinds
+	boot $kernel show 512M -s anon -b 512M
+	boot $kernel show sizes -g -s alias \
+		-b 2M,8M,32M,64M,256M,"1G$large"
+done
+boot ours smp vcpus -v 2 -b 256M -s anon -n 5
+exit $failed
