@@ -10,17 +10,18 @@ T :=
 CPU :=
 LINUX :=
 FORCE :=
+STRICT :=
 SIGNOFF :=
 V ?=
 ARCH ?= x86_64
-export ARCH CPU FORCE LINUX SIGNOFF T V
+export ARCH CPU FORCE LINUX SIGNOFF STRICT T V
 
-.PHONY: all tree kernel run test series sync shell clean help
+.PHONY: all tree kernel run bench test series sync shell clean help
 .NOTPARALLEL:
 
 all: help
 
-ifneq ($(filter kernel run test shell,$(MAKECMDGOALS)),)
+ifneq ($(filter kernel run bench test shell,$(MAKECMDGOALS)),)
 ifneq ($(ARCH),x86_64)
 $(error ARCH=$(ARCH): x86_64 is the only architecture so far)
 endif
@@ -33,6 +34,10 @@ tree:
 kernel run shell: tree
 	@scripts/packages $(if $(filter kernel,$@),kernel,run)
 	@scripts/lab $@
+
+bench: tree
+	@scripts/packages bench
+	@scripts/bench
 
 test: tree
 	@scripts/packages test
@@ -53,6 +58,8 @@ define help_text
 make tree      unpack Linux 6.1 to build/linux, lay our files in, apply our edits
 make kernel    build the small kernel; the last line is where its image is
 make run       boot it under emulation and show what pre-faulting buys
+make bench     measure it against the upstream kernel, 6.12: a table, a plot
+               and which goals are met, in build/bench
 make test      build and run all tests; the last line counts them
 make series    write the patches, for git am, to build/series
 make sync      take what was edited in build/linux back into our files
@@ -67,6 +74,7 @@ CPU=amd|intel  make test: run only the machines of that maker
 V=1            show all output of long steps; it is in build/log/ anyway
 FORCE=1        make tree: our files win over edits made in build/linux,
                make sync: the edits win
+STRICT=1       make bench: a goal that is missed is a failure
 SIGNOFF=1      make series: add your Signed-off-by
 CCACHE_DIR=DIR the compiler cache, instead of build/ccache
 endef

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# Reads bench-goals.txt and then the benchmark's lines for machines. Prints the
+# table and what has become of the goals, and writes the results as CSV to the
+# directory "out". Exit status: 1 if a goal was missed, 2 if a result is missing.
+
+function bytes(size) {
+	return size * 1024 ^ index("KMG", substr(size, length(size)))
+}
+
+function short(n) {
+	return n < 2 ^ 30 ? n / 2 ^ 20 "M" : n / 2 ^ 30 "G"
+}
+
+function get(kernel, kind, size, what) {
+	if ((kernel, kind, size, what) in value)
+		return value[kernel, kind, size, what]
+	printf "no result: %s, %s, %s, %s\n", kernel, kind, short(size), what >"/dev/stderr"
+	status = 2
+	return "-"
+}
+
+function larger(a, b) {
+	return b == "-" || (a != "-" && a + 0 > b + 0) ? a : b
+}
+
+function number(x) {
+	return x == "-" ? x : sprintf("%.1f", x)
+}
+
+function ratio(a, b) {
+	return a == "-" || b == "-" || !b ? "-" : sprintf("%.1f", a / b)
+}
+
+function check(what, got, goal) {
+	goals++
+	printf "%-6s  %-44s", got <= goal ? "met" : "MISSED", what
+	printf " %9.2f, goal %g", got, goal
+	if (got > goal) {
+		missed++
+		if (goal)
+			printf ": %.2f times as much", got / goal
+	}
+	printf "\n"
+}
+
+BEGIN { nr_files = 0 }
+FNR == 1 { nr_files++ }
+
+nr_files == 1 && $1 == "row" {
+	kind[++rows] = $2
+	size[rows] = bytes($3)
+	goal[rows] = $4
+	label[rows] = $0
+	sub(/^row[ \t]+[^ \t]+[ \t]+[^ \t]+[ \t]+[^ \t]+[ \t]+/, "", label[rows])
+	next
+}
+nr_files == 1 && $1 == "flat" { flat_from = bytes($2); limit["flat"] = $3; next }
+nr_files == 1 && /^[a-z]/ { limit[$1] = $2; next }
+nr_files == 1 { next }
+
+{ split($0, f, ",") }
+
+f[2] == "pages" {
+	value[f[1], f[3], f[4], "touch"] = f[5]
+	value[f[1], f[3], f[4], "pre-fault"] = f[6]
+	value[f[1], f[3], f[4], "after"] = larger(f[7], f[8])
+	value[f[1], f[3], f[4], "dirty"] = f[9]
+	if (f[3] == "alias" && f[1] == "ours")
+		sizes[++nr_sizes] = f[4]
+}
+f[2] == "vcpus" {
+	one = f[8]
+	two = f[9]
+	speedup = f[10]
+}
+
+END {
+	table = out "/pre_fault.csv"
+	curve = out "/pre_fault_sizes.csv"
+
+	head = "%-34s%9s%9s%9s%9s%9s\n"
+	printf "\nInstructions per 4K page, Linux %s and %s\n\n", version, ours
+	printf head, "", "guest", "pre-", "pre-", "guest", ""
+	printf head, "guest memory (4K pages, 64M)", "without", "fault", "fault", "after", "6.12"
+	printf head, "", "on 6.12", "on 6.12", "ours", "ours", "/ours"
+	print "kind,bytes,what,guest 6.12,guest ours,pre-fault 6.12,pre-fault ours,guest after 6.12,guest after ours,goal" >table
+	for (i = 1; i <= rows; i++) {
+		k = kind[i]
+		s = size[i]
+		touch = get("upstream", k, s, "touch")
+		old[i] = get("upstream", k, s, "pre-fault")
+		new[i] = get("ours", k, s, "pre-fault")
+		after = get("ours", k, s, "after")
+		worst = larger(after, worst == "" ? "-" : worst)
+		dirty += get("ours", k, s, "dirty")
+		printf head, label[i], number(touch), number(old[i]),
+		       number(new[i]), number(after), ratio(old[i], new[i])
+		printf "%s,%s,\"%s\",%s,%s,%s,%s,%s,%s,%s\n", k, s, label[i],
+		       touch, get("ours", k, s, "touch"), old[i], new[i],
+		       get("upstream", k, s, "after"), after, goal[i] >table
+	}
+
+	printf "\n%-10s", "range"
+	for (i = 1; i <= nr_sizes; i++)
+		printf "%7s", short(sizes[i])
+	printf "\n%-10s", "6.12"
+	for (i = 1; i <= nr_sizes; i++) {
+		s = sizes[i]
+		old_size[i] = ("upstream", "alias", s, "pre-fault") in value ? \
+			value["upstream", "alias", s, "pre-fault"] : "-"
+		printf "%7s", number(old_size[i])
+	}
+	printf "\n%-10s", "ours"
+	print "bytes,pre-fault 6.12,pre-fault ours" >curve
+	for (i = 1; i <= nr_sizes; i++) {
+		s = sizes[i]
+		new_size = get("ours", "alias", s, "pre-fault")
+		printf "%7s", number(new_size)
+		printf "%s,%s,%s\n", s, old_size[i], new_size >curve
+		if (s >= flat_from) {
+			if (!dearest || new_size > dearest)
+				dearest = new_size
+			if (!cheapest || new_size < cheapest)
+				cheapest = new_size
+		}
+	}
+	if (!cheapest || !one) {
+		print "no result: ranges of all sizes, two vCPUs" >"/dev/stderr"
+		status = 2
+	}
+	if (status)
+		exit status
+
+	printf "\n\nTwo vCPUs on disjoint halves of 512M: %.2f times what one takes\n\n", speedup
+	for (i = 1; i <= rows; i++)
+		check(label[i], new[i], goal[i])
+	check("guest after a pre-fault, at most", worst, limit["after"])
+	check("pages reported dirty", dirty, limit["dirty"])
+	check("dearest range / cheapest, from " short(flat_from) " on",
+	      dearest / cheapest, limit["flat"])
+	check("two vCPUs / one", speedup, limit["vcpus"])
+	printf "%d goals met, %d missed\n", goals - missed, missed
+	exit missed > 0
+}
