@@ -19,8 +19,9 @@ set style data histograms
 set style histogram clustered gap 1
 set style fill solid border -1
 set boxwidth 0.9
-set xtics rotate by -35 nomirror scale 0
-set bmargin 9
+set xtics rotate by 35 right nomirror scale 0
+set lmargin 14
+set bmargin 11
 plot dir."pre_fault.csv" skip 1 \
 	using 4:xtic(3) title "guest's own touch, ".version linecolor "#999999", \
 	"" skip 1 using 6 title "pre-fault, ".version linecolor "#d95f02", \
@@ -29,7 +30,8 @@ plot dir."pre_fault.csv" skip 1 \
 set title "Against the size of the range"
 set xlabel "range"
 set logscale x 2
-set xtics norotate ("2M" 2**21, "8M" 2**23, "32M" 2**25, "128M" 2**27, \
+set lmargin 10
+set xtics norotate center ("2M" 2**21, "8M" 2**23, "32M" 2**25, "128M" 2**27, \
 	"512M" 2**29, "2G" 2**31, "8G" 2**33, "32G" 2**35)
 set xrange [2**20.5:2**36.5]
 plot dir."pre_fault_sizes.csv" skip 1 \

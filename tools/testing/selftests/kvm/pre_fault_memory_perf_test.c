@@ -181,16 +181,35 @@ struct worker {
 	struct kvm_vcpu *vcpu;
 	unsigned int *started;
 	unsigned int nr_workers;
+	unsigned int id;
 	uint64_t gpa;
 	uint64_t size;
 	double start;
 	double end;
 };
 
+/* A CPU for each worker, as far as there are enough that it may use */
+static void pin(unsigned int id)
+{
+	cpu_set_t all, one;
+	unsigned int cpu;
+
+	TEST_ASSERT(!sched_getaffinity(0, sizeof(all), &all),
+		    "sched_getaffinity()");
+	id %= CPU_COUNT(&all);
+	for (cpu = 0; !CPU_ISSET(cpu, &all) || id; cpu++)
+		id -= !!CPU_ISSET(cpu, &all);
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	TEST_ASSERT(!sched_setaffinity(0, sizeof(one), &one),
+		    "sched_setaffinity()");
+}
+
 static void *worker_fn(void *arg)
 {
 	struct worker *w = arg;
 
+	pin(w->id);
 	/* Nobody sleeps: to be woken up takes longer than what is measured. */
 	__atomic_add_fetch(w->started, 1, __ATOMIC_SEQ_CST);
 	while (READ_ONCE(*w->started) < w->nr_workers)
@@ -218,6 +237,7 @@ static double time_workers(struct kvm_vcpu *vcpus[], unsigned int nr,
 			.vcpu = vcpus[i],
 			.started = &started,
 			.nr_workers = nr,
+			.id = i,
 			.gpa = range_gpa(p->size) + i * part,
 			.size = part ?: p->size,
 		};

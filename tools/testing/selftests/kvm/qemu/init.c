@@ -131,6 +131,11 @@ static void take_terminal(const char *path, bool raw_output)
 		close(fd);
 }
 
+static int exit_status(int status)
+{
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
 static void log_line(int kmsg, const char *line, size_t len)
 {
 	char buf[LOG_LINE + 16];
@@ -182,6 +187,22 @@ static void flush_log(void)
 		close(fd);
 }
 
+/*
+ * When the process that a terminal belongs to exits, what was not sent yet is
+ * thrown away: let it be one that waits.
+ */
+static void fork_and_drain(void)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (!pid)
+		return;
+	waitpid(pid, &status, 0);
+	tcdrain(STDOUT_FILENO);
+	_exit(exit_status(status));
+}
+
 static int run(char *const argv[], const char *tty, bool to_log)
 {
 	int kmsg = -1, fds[2], status;
@@ -202,6 +223,8 @@ static int run(char *const argv[], const char *tty, bool to_log)
 			dup2(fds[1], STDOUT_FILENO);
 			dup2(fds[1], STDERR_FILENO);
 		}
+		if (tty)
+			fork_and_drain();
 		execv(argv[0], argv);
 		warn("lab: %s", argv[0]);
 		_exit(127);
@@ -213,7 +236,7 @@ static int run(char *const argv[], const char *tty, bool to_log)
 	}
 	if (waitpid(pid, &status, 0) != pid)
 		return 126;
-	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+	return exit_status(status);
 }
 
 /* Turns init's own arguments into the command to run */
