@@ -53,7 +53,6 @@ void pf_skip(const char *fmt, ...)
 {
 	va_list args;
 
-	printf("skipped: ");
 	va_start(args, fmt);
 	vprintf(fmt, args);
 	va_end(args);
@@ -367,8 +366,10 @@ static int measure_in_child(const struct pf_kind *kind, const struct params *p)
 	TEST_ASSERT(waitpid(pid, &status, 0) == pid, "waitpid()");
 	if (!status)
 		return KSFT_PASS;
-	if (WIFEXITED(status) && WEXITSTATUS(status) == KSFT_SKIP)
+	if (WIFEXITED(status) && WEXITSTATUS(status) == KSFT_SKIP) {
+		printf("%s, %zuM: skipped\n", kind->name, p->size >> 20);
 		return KSFT_SKIP;
+	}
 	printf("%s, %zuM: failed (status %#x)\n", kind->name, p->size >> 20,
 	       status);
 	return KSFT_FAIL;

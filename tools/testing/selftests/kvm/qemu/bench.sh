@@ -3,7 +3,8 @@
 #
 # Runs the benchmark on the kernel to compare with and on ours, each booted anew
 # for each part of it. The lines for machines are written as they come, with the
-# name of the kernel in front; all else is in the logs.
+# name of the kernel in front; all else is in the logs. The line "host" has the
+# host's CPUs, and how many of them were busy ahead of the run with two vCPUs.
 #
 #   bench.sh MACHINE
 #
@@ -36,6 +37,21 @@ boot()
 	fi
 }
 
+# How many of the host's CPUs are at work in this second: two vCPUs that run in
+# parallel need two that are not.
+busy_cpus()
+{
+	{
+		head -n 1 /proc/stat
+		sleep 1
+		cat /proc/stat
+	} | awk '
+		$1 == "cpu" { idle = $5 + $6 - idle }
+		$1 ~ /^cpu[0-9]/ { cpus++ }
+		$1 == "cpu" { all = $2 + $3 + $4 + $5 + $6 + $7 + $8 + $9 - all }
+		END { printf "host,%d,%.1f\n", cpus, cpus * (1 - idle / all) }'
+}
+
 set -o pipefail
 for kernel in upstream ours; do
 	case $kernel in
@@ -47,5 +63,6 @@ for kernel in upstream ours; do
 	boot $kernel show sizes -g -s alias \
 		-b 2M,8M,32M,64M,256M,"1G$large"
 done
+busy_cpus
 boot ours smp vcpus -v 2 -b 256M -s anon -n 5
 exit $failed

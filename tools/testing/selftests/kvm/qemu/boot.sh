@@ -7,12 +7,11 @@
 #
 # DIR takes everything that the run leaves behind, first of all the console
 # log, DIR/console. Environment: KERNEL, INITRD; LIMIT, in seconds; APPEND,
-# more kernel parameters; SMP, the number of CPUs where more than one can be;
-# and MODE:
+# more kernel parameters; and MODE:
 #   log    nothing is shown (default)
 #   show   what the program writes is shown as it comes, the kernel's words are
 #          not; the clock counts instructions, so that numbers repeat
-#   smp    the same, but several CPUs run at once, and the clock is the host's
+#   smp    the same, but SMP (2) CPUs run at once, and the clock is the host's
 #   shell  the console is here
 # Fails unless init's last line says "exit status 0".
 set -eu
@@ -22,7 +21,6 @@ dir=$2
 shift 2
 mode=${MODE:-log}
 limit=${LIMIT:-900}
-smp=${SMP:-4}
 log=$dir/console
 cmdline="console=ttyS0,115200 loglevel=5 panic=-1 watchdog_thresh=30"
 
@@ -52,7 +50,7 @@ qemu()
 	# On stderr it lists what it does not emulate of an EPYC
 	case $mode in
 	shell)
-		exec qemu-system-x86_64 "$@" -accel tcg,thread=multi -smp "$smp" \
+		exec qemu-system-x86_64 "$@" -accel tcg,thread=multi -smp 4 \
 			-serial mon:stdio 2> "$dir/emulator"
 		;;
 	show)
@@ -62,12 +60,12 @@ qemu()
 			< /dev/null 2> "$dir/emulator"
 		;;
 	smp)
-		exec qemu-system-x86_64 "$@" -accel tcg,thread=multi -smp "$smp" \
+		exec qemu-system-x86_64 "$@" -accel tcg,thread=multi -smp "${SMP:-2}" \
 			-monitor none -serial "file:$log" -serial stdio \
 			< /dev/null 2> "$dir/emulator"
 		;;
 	*)
-		exec qemu-system-x86_64 "$@" -accel tcg,thread=multi -smp "$smp" \
+		exec qemu-system-x86_64 "$@" -accel tcg,thread=multi -smp 4 \
 			-monitor none -serial "file:$log" \
 			< /dev/null > "$dir/emulator" 2>&1
 		;;
