@@ -13,6 +13,7 @@
 #include "mmu.h"
 #include "mmu_internal.h"
 #include "mmutrace.h"
+#include "pre_fault.h"
 #include "spte.h"
 #include "tdp_iter.h"
 #include "tdp_mmu.h"
@@ -119,24 +120,53 @@ static int pre_fault_get_pfn(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault
 	return 0;
 }
 
-/*
- * Is anything mapped by the page table that @spte, itself at @level, points to?
- * Page tables are kept from being freed by RCU (TDP MMU) or by mmu_lock (legacy
- * MMU).
+/**
+ * pre_fault_pt_in_use - does a page table map anything?
+ * @spte: points to the page table
+ *
+ * Other page tables count as something: with them, it would take too long.
+ *
+ * Context: mmu_lock held; page tables are kept by RCU (TDP MMU) or by mmu_lock
+ * held for write (legacy MMU).
+ *
+ * Return: true if there is a reason not to replace it by a huge page
  */
-static bool child_pt_in_use(u64 spte, int level)
+bool pre_fault_pt_in_use(u64 spte)
 {
 	u64 *pt = __va(spte_to_pfn(spte) << PAGE_SHIFT);
 	int i;
 
 	for (i = 0; i < SPTE_ENT_PER_PAGE; i++) {
-		spte = READ_ONCE(pt[i]);
-		if (is_shadow_present_pte(spte) &&
-		    (is_last_spte(spte, level - 1) ||
-		     child_pt_in_use(spte, level - 1)))
+		if (is_shadow_present_pte(READ_ONCE(pt[i])))
 			return true;
 	}
 
+	return false;
+}
+
+/**
+ * tdp_mmu_pre_fault_link - link a new page table
+ * @vcpu: the vCPU whose caches it is taken from
+ * @iter: at the SPTE, not present, that is to point to it
+ *
+ * Context: mmu_lock held for read, inside RCU.
+ *
+ * Return: false if the SPTE is frozen or was changed by another task
+ */
+bool tdp_mmu_pre_fault_link(struct kvm_vcpu *vcpu, struct tdp_iter *iter)
+{
+	struct kvm_mmu_page *sp;
+
+	if (is_removed_spte(iter->old_spte))
+		return false;
+
+	sp = tdp_mmu_alloc_sp(vcpu);
+	tdp_mmu_init_child_sp(sp, iter);
+
+	if (!tdp_mmu_link_sp(vcpu->kvm, iter, sp, false, true))
+		return true;
+
+	tdp_mmu_free_sp(sp);
 	return false;
 }
 
@@ -148,7 +178,6 @@ static bool child_pt_in_use(u64 spte, int level)
 static int tdp_mmu_pre_fault(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
 {
 	struct kvm_mmu_page *root = to_shadow_page(vcpu->arch.mmu->root.hpa);
-	struct kvm_mmu_page *sp;
 	struct tdp_iter iter;
 	int ret = RET_PF_RETRY;
 
@@ -179,7 +208,7 @@ static int tdp_mmu_pre_fault(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault
 			 */
 			if (iter.level == fault->goal_level &&
 			    (fault->nx_huge_page_workaround_enabled ||
-			     child_pt_in_use(iter.old_spte, iter.level)))
+			     pre_fault_pt_in_use(iter.old_spte)))
 				disallowed_hugepage_adjust(fault, iter.old_spte,
 							   iter.level);
 		}
@@ -192,13 +221,8 @@ static int tdp_mmu_pre_fault(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault
 		if (is_shadow_present_pte(iter.old_spte))
 			continue;
 
-		sp = tdp_mmu_alloc_sp(vcpu);
-		tdp_mmu_init_child_sp(sp, &iter);
-
-		if (tdp_mmu_link_sp(vcpu->kvm, &iter, sp, false, true)) {
-			tdp_mmu_free_sp(sp);
+		if (!tdp_mmu_pre_fault_link(vcpu, &iter))
 			break;
-		}
 	}
 
 	rcu_read_unlock();
@@ -223,7 +247,7 @@ static int direct_mmu_pre_fault(struct kvm_vcpu *vcpu, struct kvm_page_fault *fa
 
 	/* As above: no huge page in the place of a page table in use. */
 	while (++level <= fault->max_level) {
-		if (child_pt_in_use(sptes[level], level)) {
+		if (pre_fault_pt_in_use(sptes[level])) {
 			fault->max_level = level - 1;
 			break;
 		}
@@ -316,7 +340,8 @@ long kvm_arch_vcpu_pre_fault_memory(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
 		.req_level = PG_LEVEL_4K,
 		.goal_level = PG_LEVEL_4K,
 	};
-	u64 mapped;
+	u64 mapped, reach;
+	long npages;
 	int r;
 
 	if (!tdp_enabled || is_guest_mode(vcpu))
@@ -334,8 +359,10 @@ long kvm_arch_vcpu_pre_fault_memory(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
 		return -EAGAIN;
 
 	/* A gpa beyond the root's reach would be mapped at its alias. */
-	if (gpa >> SPTE_LEVEL_SHIFT(vcpu->arch.mmu->root_role.level + 1))
+	reach = 1ULL << SPTE_LEVEL_SHIFT(vcpu->arch.mmu->root_role.level + 1);
+	if (gpa >= reach)
 		return -EOPNOTSUPP;
+	size = min(size, reach - gpa);
 
 	/* Else only KVM_RUN drops an obsolete root: retrying would never end. */
 	if (kvm_check_request(KVM_REQ_MMU_FREE_OBSOLETE_ROOTS, vcpu))
@@ -346,6 +373,12 @@ long kvm_arch_vcpu_pre_fault_memory(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
 		return r;
 
 	kvm_tdp_mtrr_adjust(vcpu, &fault);
+
+	if (is_tdp_mmu(vcpu->arch.mmu)) {
+		npages = tdp_mmu_pre_fault_batch(vcpu, &fault, size >> PAGE_SHIFT);
+		if (npages)
+			return npages < 0 ? npages : npages << PAGE_SHIFT;
+	}
 
 	r = pre_fault_page(vcpu, &fault);
 	switch (r) {

@@ -113,13 +113,32 @@ static void tracepoint(void)
 	TEST_ASSERT(!strstr(text, "kvm_pre_fault_memory:"), "one event too many");
 }
 
+/* How many SPTEs a line of the trace tells of, and what the first one is */
+static unsigned int sptes_set(const char *line, unsigned long long *gfn,
+			      unsigned long long *spte)
+{
+	const char *one = strstr(line, "kvm_mmu_set_spte: ");
+	const char *batch = strstr(line, "kvm_mmu_pre_fault_batch: ");
+	unsigned int nr;
+
+	if (one && sscanf(one, "kvm_mmu_set_spte: gfn %llx spte %llx",
+			  gfn, spte) == 2)
+		return 1;
+	if (batch && sscanf(strchr(batch, ' '),
+			    " gfn %llx npages %*u installed %u spte %llx",
+			    gfn, &nr, spte) == 3)
+		return nr;
+	return 0;
+}
+
 /* Nobody has accessed the page yet, and the SPTE says so. */
 static void not_accessed(void)
 {
-	static const char enable[] = "events/kvmmmu/kvm_mmu_set_spte/enable";
+	static const char enable[] = "events/kvmmmu/enable";
 	struct kvm_vcpu *vcpu = pf_raw_vcpu();
-	unsigned int nr = 0;
-	char *text;
+	unsigned long long gfn, spte, accessed;
+	unsigned int n, nr = 0;
+	char *text, *line;
 
 	vm_set_user_memory_region(vcpu->vm, TEST_SLOT, 0, TEST_GPA, SIZE,
 				  pf_mem(PF_ANON, SIZE, 0));
@@ -127,24 +146,21 @@ static void not_accessed(void)
 	pf_map(vcpu, TEST_GPA, SIZE);
 	text = trace_stop(enable);
 
-	while ((text = strstr(text, "kvm_mmu_set_spte: "))) {
-		unsigned long long gfn, spte, accessed;
+	if (!is_intel_cpu())
+		accessed = NPT_ACCESSED;
+	else if (pf_has_accessed_bit())
+		accessed = EPT_ACCESSED;
+	else
+		accessed = EPT_RWX;
 
-		TEST_ASSERT(sscanf(text, "kvm_mmu_set_spte: gfn %llx spte %llx",
-				   &gfn, &spte) == 2, "'%.80s'", text);
-		text++;
-		if (gfn < TEST_GPA >> 12 || gfn >= (TEST_GPA + SIZE) >> 12)
+	while ((line = strsep(&text, "\n"))) {
+		n = sptes_set(line, &gfn, &spte);
+		if (!n || gfn < TEST_GPA >> 12 || gfn >= (TEST_GPA + SIZE) >> 12)
 			continue;
 
-		if (!is_intel_cpu())
-			accessed = NPT_ACCESSED;
-		else if (pf_has_accessed_bit())
-			accessed = EPT_ACCESSED;
-		else
-			accessed = EPT_RWX;
 		TEST_ASSERT(!(spte & accessed), "the SPTE %#llx is Accessed",
 			    spte);
-		nr++;
+		nr += n;
 	}
 	TEST_ASSERT(nr == NR_PAGES, "%u SPTEs set for %d pages", nr, NR_PAGES);
 }
