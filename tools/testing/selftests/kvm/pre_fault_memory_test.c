@@ -19,6 +19,7 @@
 
 unsigned int pf_slowness = 1;
 unsigned int pf_rounds = DEFAULT_ROUNDS;
+unsigned int pf_seed;
 
 static const struct pf_test * const groups[] = {
 	pf_api_tests,
@@ -208,11 +209,12 @@ static void keep_kvm_busy(void)
 
 static void help(const char *name)
 {
-	printf("usage: %s [-l] [-t NAME] [-s FACTOR] [-r ROUNDS] [-h]\n"
+	printf("usage: %s [-l] [-t NAME] [-s FACTOR] [-r ROUNDS] [-S SEED] [-h]\n"
 	       " -l: list the names of the tests\n"
 	       " -t: run one test\n"
 	       " -s: allow FACTOR times as long for everything (slow machine)\n"
-	       " -r: rounds of the memslot loops (default %d)\n",
+	       " -r: rounds of the memslot loops (default %d)\n"
+	       " -S: seed of random numbers (default: from the clock)\n",
 	       name, DEFAULT_ROUNDS);
 }
 
@@ -223,7 +225,8 @@ int main(int argc, char *argv[])
 	unsigned int nr = 0;
 	int opt;
 
-	while ((opt = getopt(argc, argv, "hlr:s:t:")) != -1) {
+	pf_seed = time(NULL);
+	while ((opt = getopt(argc, argv, "hlr:s:S:t:")) != -1) {
 		switch (opt) {
 		case 'l':
 			for (t = next_test(NULL); t; t = next_test(t))
@@ -234,6 +237,9 @@ int main(int argc, char *argv[])
 			break;
 		case 's':
 			pf_slowness = atoi(optarg);
+			break;
+		case 'S':
+			pf_seed = atoi(optarg);
 			break;
 		case 't':
 			only = optarg;

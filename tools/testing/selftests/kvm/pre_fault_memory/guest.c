@@ -13,13 +13,45 @@ struct guest_cmd {
 	uint64_t wrong;
 };
 
-/* Used through the VM's copy only, where it is a page in memslot 0. */
+/* Used through the VM's copies only, which are pages in memslot 0. */
 static struct guest_cmd guest_cmds[MAX_TEST_VCPUS];
+static uint8_t guest_plan[PF_PLAN_PAGES] __aligned(4096);
+
+static void guest_access(struct guest_cmd *cmd, uint64_t gpa)
+{
+	bool planned = cmd->op == PF_READ_PLAN || cmd->op == PF_WRITE_PLAN;
+	uint64_t i = (gpa - TEST_GPA) / PAGE_SIZE;
+	uint64_t *page = (uint64_t *)gpa;
+	uint64_t seed = cmd->seed, first, last;
+
+	/* Whatever the command, so that a warm-up warms the plan, too. */
+	if (READ_ONCE(guest_plan[i % PF_PLAN_PAGES]) == PF_SKIP &&
+	    planned && i < PF_PLAN_PAGES)
+		return;
+	if (planned && i < PF_PLAN_PAGES)
+		seed = guest_plan[i];
+
+	first = pf_pattern(gpa, seed);
+	last = ~first;
+	if (planned && seed == PF_ZEROS) {
+		first = 0;
+		last = 0;
+	}
+
+	if (cmd->op == PF_EXEC) {
+		((void (*)(void))(gpa + PF_CODE))();
+	} else if (cmd->op == PF_WRITE || cmd->op == PF_WRITE_PLAN) {
+		WRITE_ONCE(page[0], first);
+		WRITE_ONCE(page[511], last);
+	} else {
+		cmd->wrong += READ_ONCE(page[0]) != first;
+		cmd->wrong += READ_ONCE(page[511]) != last;
+	}
+}
 
 static void guest_run(struct guest_cmd *cmd)
 {
-	uint64_t gpa, want, end = cmd->gpa + cmd->npages * PAGE_SIZE;
-	uint64_t *page;
+	uint64_t gpa, end = cmd->gpa + cmd->npages * PAGE_SIZE;
 
 	cmd->wrong = 0;
 	switch (cmd->op) {
@@ -31,19 +63,12 @@ static void guest_run(struct guest_cmd *cmd)
 		for (gpa = cmd->gpa; gpa < end; gpa += PAGE_SIZE)
 			WRITE_ONCE(*(uint64_t *)gpa, gpa);
 		return;
+	default:
+		break;
 	}
 
-	for (gpa = cmd->gpa; gpa < end; gpa += PAGE_SIZE) {
-		page = (uint64_t *)gpa;
-		want = pf_pattern(gpa, cmd->seed);
-		if (cmd->op == PF_WRITE) {
-			WRITE_ONCE(page[0], want);
-			WRITE_ONCE(page[511], ~want);
-		} else {
-			cmd->wrong += READ_ONCE(page[0]) != want;
-			cmd->wrong += READ_ONCE(page[511]) != ~want;
-		}
-	}
+	for (gpa = cmd->gpa; gpa < end; gpa += PAGE_SIZE)
+		guest_access(cmd, gpa);
 }
 
 void pf_guest_main(uint64_t id)
@@ -70,8 +95,17 @@ uint64_t pf_guest_finish(struct kvm_vcpu *vcpu)
 	return guest_cmd(vcpu)->wrong;
 }
 
-unsigned int pf_guest_start(struct kvm_vcpu *vcpu, enum pf_op op, uint64_t gpa,
-			    uint64_t npages, uint64_t seed)
+void pf_plan(struct kvm_vcpu *vcpu, const uint8_t *seeds, uint64_t npages)
+{
+	uint8_t *plan = addr_gva2hva(vcpu->vm, (vm_vaddr_t)guest_plan);
+
+	TEST_ASSERT(npages <= PF_PLAN_PAGES, "a plan of %lu pages", npages);
+	memcpy(plan, seeds, npages);
+	memset(plan + npages, PF_SKIP, PF_PLAN_PAGES - npages);
+}
+
+void pf_guest_order(struct kvm_vcpu *vcpu, enum pf_op op, uint64_t gpa,
+		    uint64_t npages, uint64_t seed)
 {
 	*guest_cmd(vcpu) = (struct guest_cmd) {
 		.op = op,
@@ -79,6 +113,12 @@ unsigned int pf_guest_start(struct kvm_vcpu *vcpu, enum pf_op op, uint64_t gpa,
 		.npages = npages,
 		.seed = seed,
 	};
+}
+
+unsigned int pf_guest_start(struct kvm_vcpu *vcpu, enum pf_op op, uint64_t gpa,
+			    uint64_t npages, uint64_t seed)
+{
+	pf_guest_order(vcpu, op, gpa, npages, seed);
 	vcpu_run(vcpu);
 	return vcpu->run->exit_reason;
 }
@@ -101,6 +141,7 @@ void pf_guest_map(struct kvm_vm *vm)
 			     MAP_PRIVATE | MAP_ANONYMOUS, -1);
 
 	TEST_ASSERT(warm != MAP_FAILED, "mmap()");
+	pf_fill(warm, WARM_GPA, PAGE_SIZE, 0);
 	vm_set_user_memory_region(vm, WARM_SLOT, 0, WARM_GPA, PAGE_SIZE, warm);
 	virt_map_level(vm, TEST_GPA, TEST_GPA, SZ_1G, PG_LEVEL_2M);
 }
@@ -131,6 +172,15 @@ struct kvm_vcpu *pf_guest_vcpu(void)
 	return vcpu;
 }
 
+struct kvm_vcpu *pf_memory_vcpu(uint32_t flags, void *mem, uint64_t size)
+{
+	struct kvm_vcpu *vcpu = pf_guest_vcpu();
+
+	vm_set_user_memory_region(vcpu->vm, TEST_SLOT, flags, TEST_GPA, size,
+				  mem);
+	return vcpu;
+}
+
 struct pf_stats pf_guest_stats(struct kvm_vcpu *vcpu, enum pf_op op,
 			       uint64_t gpa, uint64_t npages, uint64_t seed)
 {
@@ -155,7 +205,8 @@ void __pf_guest_no_fault(struct kvm_vcpu *vcpu, enum pf_op op, uint64_t gpa,
 
 	/*
 	 * Without Accessed bits in the SPTEs, KVM learns of the first access to
-	 * a mapping by a fault, which it handles without any lock.
+	 * a mapping, and of the first write after that, by a fault, which it
+	 * handles without any lock.
 	 */
 	if (pf_has_accessed_bit())
 		leaves = 0;

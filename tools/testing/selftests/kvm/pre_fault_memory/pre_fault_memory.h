@@ -65,6 +65,8 @@ extern const struct pf_test pf_trace_tests[];
 extern unsigned int pf_slowness;
 /* Rounds of the memslot loops; the other races scale with it. */
 extern unsigned int pf_rounds;
+/* Of the random numbers, to have a failure again */
+extern unsigned int pf_seed;
 
 /* End the test as skipped. Never silently: the reason is part of the result. */
 __noreturn __printf(1, 2) void pf_skip(const char *fmt, ...);
@@ -79,19 +81,35 @@ enum pf_op {
 	PF_WRITE,	/* writes the pattern */
 	PF_TOUCH,	/* reads, in as few instructions as can be */
 	PF_DIRTY,	/* writes, in as few instructions as can be */
+	PF_READ_PLAN,	/* the same with the seeds of pf_plan() */
+	PF_WRITE_PLAN,
+	PF_EXEC,	/* calls PF_CODE, where pf_fill() puts a return */
 };
+
+#define PF_CODE		8
+
+/* A seed for each page from TEST_GPA on; no access to those of PF_SKIP. */
+#define PF_PLAN_PAGES	4096
+#define PF_SKIP		0
+#define PF_ZEROS	255	/* not the pattern but zeros */
 
 /* A VM with nothing but a vCPU: no KVM_SET_*, no memslot. */
 struct kvm_vcpu *pf_raw_vcpu(void);
 /* A VM whose vCPUs run what pf_guest() orders. */
 struct kvm_vm *pf_guest_vm(unsigned int nr_vcpus, struct kvm_vcpu *vcpus[]);
 struct kvm_vcpu *pf_guest_vcpu(void);
+/* With @mem in TEST_SLOT at TEST_GPA. */
+struct kvm_vcpu *pf_memory_vcpu(uint32_t flags, void *mem, uint64_t size);
 /* The same for a VM and vCPUs made by the caller. */
 void pf_guest_map(struct kvm_vm *vm);
 void pf_guest_main(uint64_t id);
 
 uint64_t pf_guest(struct kvm_vcpu *vcpu, enum pf_op op, uint64_t gpa,
 		  uint64_t npages, uint64_t seed);
+void pf_plan(struct kvm_vcpu *vcpu, const uint8_t *seeds, uint64_t npages);
+/* For those who have the guest run by themselves */
+void pf_guest_order(struct kvm_vcpu *vcpu, enum pf_op op, uint64_t gpa,
+		    uint64_t npages, uint64_t seed);
 /* The two halves of pf_guest(), for accesses that exit to userspace. */
 unsigned int pf_guest_start(struct kvm_vcpu *vcpu, enum pf_op op, uint64_t gpa,
 			    uint64_t npages, uint64_t seed);
@@ -106,7 +124,8 @@ uint64_t pf_guest_finish(struct kvm_vcpu *vcpu);
 
 /*
  * Have the guest access pages, each for the first time since it was mapped by
- * @leaves pre-faulted SPTEs, and check that it took no stage-2 fault for it.
+ * @leaves pre-faulted SPTEs, or written for the first time since it was read,
+ * and check that it took no stage-2 fault for it.
  */
 #define pf_guest_no_fault(vcpu, op, gpa, npages, seed, leaves)		\
 	__pf_guest_no_fault(vcpu, op, gpa, npages, seed, leaves,	\
@@ -152,6 +171,19 @@ void __pf_expect(struct kvm_vcpu *vcpu, uint64_t gpa, uint64_t size, int err,
 	pf_expect(vcpu, gpa, __size, 0, __size);	\
 } while (0)
 
+/* It must have mapped @pages of 4K for that, and counted each once. */
+#define pf_expect_pages(vcpu, gpa, size, err, done, pages) \
+	__pf_expect_pages(vcpu, gpa, size, err, done, pages, __FILE__, __LINE__)
+void __pf_expect_pages(struct kvm_vcpu *vcpu, uint64_t gpa, uint64_t size,
+		       int err, uint64_t done, uint64_t pages,
+		       const char *file, int line);
+
+#define pf_map_pages(vcpu, gpa, size, pages) do {			\
+	uint64_t __size = (size);					\
+									\
+	pf_expect_pages(vcpu, gpa, __size, 0, __size, pages);		\
+} while (0)
+
 /* Host memory */
 enum pf_backing {
 	PF_ANON,
@@ -168,6 +200,8 @@ void *pf_mmap(size_t size, int prot, int flags, int fd);
 void *pf_mem(enum pf_backing backing, size_t size, uint64_t seed);
 void pf_fill(void *hva, uint64_t gpa, size_t size, uint64_t seed);
 int pf_tmpfile(size_t size);
+/* Anonymous memory that nobody has touched, of 4K pages */
+void *pf_untouched(size_t size);
 
 /* Host memory by what it costs to map, for the benchmark */
 struct pf_kind {
@@ -188,16 +222,34 @@ static inline uint64_t pf_pattern(uint64_t gpa, uint64_t seed)
 	return (gpa >> 12) * 0x9e3779b97f4a7c15ul + seed;
 }
 
+/* The host's view of a page in a plan */
+bool pf_page_is(const void *page, uint64_t gpa, uint8_t seed);
+
 /* kB, summed up over the mappings in the range */
 uint64_t pf_smaps(void *hva, size_t size, const char *field);
 #define PAGEMAP_PRESENT		BIT_ULL(63)
+#define PAGEMAP_SWAP		BIT_ULL(62)
 #define PAGEMAP_FILE		BIT_ULL(61)
+#define PAGEMAP_SOFT_DIRTY	BIT_ULL(55)
 #define PAGEMAP_PFN		GENMASK_ULL(54, 0)
 uint64_t pf_pagemap(void *hva);
 
 /* Of a file in /sys or /proc; -1 if there is none. */
 long pf_read_long(const char *path);
 int pf_write_str(const char *path, const char *value);
+
+/* Services of the host; where there is none, the test is skipped. */
+void pf_need_swap(void);
+int pf_uffd_open(void *mem, size_t size, uint64_t mode);
+/* Wait for somebody to stop at a page. */
+void *pf_uffd_wait(int fd);
+void pf_uffd_copy(int fd, void *page, void *data);
+void pf_uffd_protect(int fd, void *page, bool protect);
+void pf_ksm_start(void);
+void pf_ksm_stop(void);
+/* Let KSM look at everything often enough to merge what has not changed. */
+void pf_ksm_scan(void);
+long pf_ksm_merged(void);
 
 /* Threads and time */
 pthread_t pf_thread(void *(*fn)(void *), void *arg);

@@ -255,46 +255,25 @@ static void page_out(struct race *r, unsigned int round)
 static void race_swap(void)
 {
 	struct race r = {};
-	char swaps[512] = "";
-	int fd;
 
-	/* One line is the heading. */
-	fd = open("/proc/swaps", O_RDONLY);
-	if (fd < 0 || read(fd, swaps, sizeof(swaps) - 1) < 0 ||
-	    strchr(swaps, '\n') == strrchr(swaps, '\n'))
-		pf_skip("no swap");
-	close(fd);
-
+	pf_need_swap();
 	race_init(&r, PF_ANON, NR_PAGES);
 	page_out(&r, 0);
 	TEST_ASSERT(pf_smaps(r.mem, race_size(&r), "Swap"), "nothing swapped out");
 	race_run(&r, 100, page_out);
 }
 
-#define KSM_RUN		"/sys/kernel/mm/ksm/run"
-#define KSM_SLEEP	"/sys/kernel/mm/ksm/sleep_millisecs"
-#define KSM_SCAN	"/sys/kernel/mm/ksm/pages_to_scan"
-#define KSM_FULL	"/sys/kernel/mm/ksm/full_scans"
-
 /* Each page has a twin outside of the guest to be merged with. */
 static void *twins;
 
 static void merge(struct race *r, unsigned int round)
 {
-	double end = pf_now() + 20.0 * pf_slowness;
-	long scans;
-
 	pf_fill(r->mem, TEST_GPA, race_size(r), round);
 	pf_fill(twins, TEST_GPA, race_size(r), round);
 
-	/* The second scan finds what has not changed since the first. */
-	scans = pf_read_long(KSM_FULL);
-	while (pf_read_long(KSM_FULL) < scans + 3) {
-		TEST_ASSERT(pf_now() < end, "ksmd does nothing");
-		usleep(1000);
-	}
+	pf_ksm_scan();
 	pf_guest_check(r->guest, TEST_GPA, r->npages, round);
-	nr_changes += !!pf_read_long("/sys/kernel/mm/ksm/pages_sharing");
+	nr_changes += !!pf_ksm_merged();
 
 	/* Now the guest has them unshared. */
 	pf_guest(r->guest, PF_WRITE, TEST_GPA, r->npages, round);
@@ -304,18 +283,13 @@ static void race_ksm(void)
 {
 	struct race r = {};
 
-	if (pf_read_long(KSM_RUN) < 0)
-		pf_skip("no KSM");
-	if (pf_write_str(KSM_RUN, "1") || pf_write_str(KSM_SLEEP, "1") ||
-	    pf_write_str(KSM_SCAN, "1000"))
-		pf_skip("can't start KSM");
-
+	pf_ksm_start();
 	race_init(&r, PF_ANON, NR_PAGES);
 	twins = pf_mem(PF_ANON, race_size(&r), 0);
 	madvise(r.mem, race_size(&r), MADV_MERGEABLE);
 	madvise(twins, race_size(&r), MADV_MERGEABLE);
 	race_run(&r, 30, merge);
-	pf_write_str(KSM_RUN, "0");
+	pf_ksm_stop();
 	TEST_ASSERT(nr_changes, "no page was ever merged");
 }
 

@@ -16,43 +16,9 @@
 #define STOP_PAGE	4
 #define PATIENCE	10
 
-static int uffd_open(void *mem, size_t size)
+static int uffd_missing(void *mem, size_t size)
 {
-	struct uffdio_api api = { .api = UFFD_API };
-	struct uffdio_register reg = {
-		.range = { .start = (unsigned long)mem, .len = size },
-		.mode = UFFDIO_REGISTER_MODE_MISSING,
-	};
-	int fd;
-
-	fd = syscall(__NR_userfaultfd, O_CLOEXEC);
-	if (fd < 0)
-		pf_skip("no userfaultfd for faults of the kernel: %s",
-			strerror(errno));
-	TEST_ASSERT(!ioctl(fd, UFFDIO_API, &api), "UFFDIO_API");
-	TEST_ASSERT(!ioctl(fd, UFFDIO_REGISTER, &reg), "UFFDIO_REGISTER");
-	return fd;
-}
-
-/* Wait for somebody to stop at a missing page. */
-static void *uffd_wait(int fd)
-{
-	struct uffd_msg msg;
-
-	TEST_ASSERT(read(fd, &msg, sizeof(msg)) == sizeof(msg) &&
-		    msg.event == UFFD_EVENT_PAGEFAULT, "read of userfaultfd");
-	return (void *)(msg.arg.pagefault.address & ~(PAGE_SIZE - 1));
-}
-
-static void uffd_copy(int fd, void *page, void *data)
-{
-	struct uffdio_copy copy = {
-		.dst = (unsigned long)page,
-		.src = (unsigned long)data,
-		.len = PAGE_SIZE,
-	};
-
-	TEST_ASSERT(!ioctl(fd, UFFDIO_COPY, &copy), "UFFDIO_COPY");
+	return pf_uffd_open(mem, size, UFFDIO_REGISTER_MODE_MISSING);
 }
 
 struct server {
@@ -69,12 +35,12 @@ static void serve_page(struct server *s, void *page)
 	static char data[4096] __aligned(4096);
 
 	pf_fill(data, TEST_GPA + (page - s->mem), PAGE_SIZE, 1);
-	uffd_copy(s->fd, page, data);
+	pf_uffd_copy(s->fd, page, data);
 }
 
 static void serve(struct server *s)
 {
-	serve_page(s, uffd_wait(s->fd));
+	serve_page(s, pf_uffd_wait(s->fd));
 }
 
 static void *serve_fn(void *arg)
@@ -103,7 +69,7 @@ static void *interrupt_fn(void *arg)
 
 	for (i = 0; i < s->nr; i++, left--)
 		serve(s);
-	uffd_wait(s->fd);
+	pf_uffd_wait(s->fd);
 	syscall(SYS_tgkill, getpid(), s->tid, SIGUSR1);
 
 	/* A kernel that waits for the page has failed, but is not to hang. */
@@ -136,7 +102,7 @@ static void userfaultfd_served(void)
 	pthread_t thread;
 
 	vm_set_user_memory_region(vcpu->vm, TEST_SLOT, 0, TEST_GPA, SIZE, s.mem);
-	s.fd = uffd_open(s.mem, SIZE);
+	s.fd = uffd_missing(s.mem, SIZE);
 	thread = pf_thread(serve_fn, &s);
 	pf_map(vcpu, TEST_GPA, SIZE);
 	pf_join(thread);
@@ -151,7 +117,7 @@ static void userfaultfd_signal(void)
 	pthread_t thread;
 
 	vm_set_user_memory_region(vcpu->vm, TEST_SLOT, 0, TEST_GPA, SIZE, s.mem);
-	s.fd = uffd_open(s.mem, SIZE);
+	s.fd = uffd_missing(s.mem, SIZE);
 	pf_catch(SIGUSR1);
 	before = pf_stats(vcpu);
 
@@ -192,7 +158,7 @@ static void userfaultfd_sigkill(void)
 	char c;
 
 	/* Only to find out, here, whether it can be had */
-	close(uffd_open(missing_memory(), SIZE));
+	close(uffd_missing(missing_memory(), SIZE));
 
 	TEST_ASSERT(!pipe(fds), "pipe()");
 	pid = fork();
@@ -207,7 +173,7 @@ static void userfaultfd_sigkill(void)
 
 		vm_set_user_memory_region(vcpu->vm, TEST_SLOT, 0, TEST_GPA,
 					  SIZE, s.mem);
-		s.fd = uffd_open(s.mem, SIZE);
+		s.fd = uffd_missing(s.mem, SIZE);
 		TEST_ASSERT(write(fds[1], "", 1) == 1, "write()");
 		pf_call(vcpu, &range);
 		exit(0);
@@ -241,9 +207,9 @@ static void *argument_fn(void *arg)
 		.gpa = TEST_GPA,
 		.size = SIZE,
 	};
-	uffd_wait(a->fd);
+	pf_uffd_wait(a->fd);
 	syscall(SYS_tgkill, getpid(), a->tid, SIGUSR1);
-	uffd_copy(a->fd, a->range, data);
+	pf_uffd_copy(a->fd, a->range, data);
 	return NULL;
 }
 
@@ -263,7 +229,7 @@ static void eintr_pending(void)
 
 	a.range = pf_mmap(PAGE_SIZE, PROT_READ | PROT_WRITE,
 			  MAP_PRIVATE | MAP_ANONYMOUS, -1);
-	a.fd = uffd_open(a.range, PAGE_SIZE);
+	a.fd = uffd_missing(a.range, PAGE_SIZE);
 	thread = pf_thread(argument_fn, &a);
 	ret = pf_call(vcpu, a.range);
 	pf_join(thread);
@@ -334,9 +300,9 @@ static void check_eagain(bool move)
 	madvise(b.mem, SIZE, MADV_NOHUGEPAGE);
 	pf_fill(b.mem + PAGE_SIZE, TEST_GPA + PAGE_SIZE, SIZE - PAGE_SIZE, 1);
 
-	s.fd = uffd_open(b.mem, PAGE_SIZE);
+	s.fd = uffd_missing(b.mem, PAGE_SIZE);
 	blocker = pf_thread(block_fn, &b);
-	page = uffd_wait(s.fd);
+	page = pf_uffd_wait(s.fd);
 	updater = pf_thread(update_slot_fn, &b);
 
 	end = pf_now() + PATIENCE * pf_slowness;

@@ -119,6 +119,25 @@ void __pf_expect(struct kvm_vcpu *vcpu, uint64_t gpa, uint64_t size, int err,
 		    file, line, "gpa %#lx, size %#lx", gpa, size);
 }
 
+void __pf_expect_pages(struct kvm_vcpu *vcpu, uint64_t gpa, uint64_t size,
+		       int err, uint64_t done, uint64_t pages,
+		       const char *file, int line)
+{
+	struct pf_stats before = pf_stats(vcpu), d;
+
+	__pf_expect(vcpu, gpa, size, err, done, file, line);
+	d = pf_stats_since(vcpu, &before);
+	test_assert(d.pages_4k == pages && !d.pages_2m && !d.pages_1g,
+		    "only what was asked for is mapped", file, line,
+		    "gpa %#lx, size %#lx: mapped %ld/%ld/%ld pages of 4K/2M/1G, expected %lu of 4K",
+		    gpa, size, (long)d.pages_4k, (long)d.pages_2m,
+		    (long)d.pages_1g, pages);
+	test_assert(d.prefaulted == pages && d.fixed == pages,
+		    "each page is counted once", file, line,
+		    "gpa %#lx, size %#lx: %lu pages mapped, pf_prefaulted %lu, pf_fixed %lu",
+		    gpa, size, pages, d.prefaulted, d.fixed);
+}
+
 void *pf_mmap(size_t size, int prot, int flags, int fd)
 {
 	size_t align = size % SZ_1G ? SZ_2M : SZ_1G;
@@ -143,8 +162,19 @@ void pf_fill(void *hva, uint64_t gpa, size_t size, uint64_t seed)
 		uint64_t *page = hva + offset;
 
 		page[0] = pf_pattern(gpa + offset, seed);
+		page[PF_CODE / sizeof(*page)] = 0xc3;
 		page[511] = ~page[0];
 	}
+}
+
+bool pf_page_is(const void *page, uint64_t gpa, uint8_t seed)
+{
+	uint64_t first = READ_ONCE(((const uint64_t *)page)[0]);
+	uint64_t last = READ_ONCE(((const uint64_t *)page)[511]);
+
+	if (seed == PF_ZEROS)
+		return !first && !last;
+	return first == pf_pattern(gpa, seed) && last == ~first;
 }
 
 int pf_tmpfile(size_t size)
@@ -165,6 +195,16 @@ int pf_tmpfile(size_t size)
 	}
 
 	pf_skip("no directory for a temporary file");
+}
+
+void *pf_untouched(size_t size)
+{
+	void *mem = pf_mmap(size, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1);
+
+	TEST_ASSERT(mem != MAP_FAILED, "mmap() of %#lx bytes", size);
+	madvise(mem, size, MADV_NOHUGEPAGE);
+	return mem;
 }
 
 static void *mem_hugetlb(size_t size, size_t page_size)
