@@ -34,6 +34,7 @@ static const struct pf_test * const groups[] = {
 	pf_trace_tests,
 	pf_slot_tests,
 	pf_race_tests,
+	pf_batch_mix_tests,
 };
 
 /* Shared with the children: why they skipped the test. */
