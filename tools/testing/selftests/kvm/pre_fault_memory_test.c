@@ -35,6 +35,7 @@ static const struct pf_test * const groups[] = {
 	pf_slot_tests,
 	pf_race_tests,
 	pf_batch_mix_tests,
+	pf_batch_range_tests,
 };
 
 /* Shared with the children: why they skipped the test. */
