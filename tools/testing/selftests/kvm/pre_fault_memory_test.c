@@ -36,6 +36,8 @@ static const struct pf_test * const groups[] = {
 	pf_race_tests,
 	pf_batch_mix_tests,
 	pf_batch_range_tests,
+	pf_batch_host_tests,
+	pf_batch_special_tests,
 };
 
 /* Shared with the children: why they skipped the test. */

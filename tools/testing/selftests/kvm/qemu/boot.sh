@@ -23,6 +23,7 @@ mode=${MODE:-log}
 limit=${LIMIT:-900}
 log=$dir/console
 cmdline="console=ttyS0,115200 loglevel=5 panic=-1 watchdog_thresh=30"
+cmdline+=" secretmem.enable=1"
 
 case $machine in
 amd)		params='' ;;
