@@ -65,6 +65,7 @@ extern const struct pf_test pf_batch_range_tests[];
 extern const struct pf_test pf_batch_host_tests[];
 extern const struct pf_test pf_batch_special_tests[];
 extern const struct pf_test pf_batch_dirty_tests[];
+extern const struct pf_test pf_batch_race_tests[];
 
 /* How much longer than on plain hardware anything may take. */
 extern unsigned int pf_slowness;
