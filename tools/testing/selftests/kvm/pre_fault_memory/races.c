@@ -13,6 +13,7 @@
 
 #define NR_PAGES	64
 #define MAX_PAGES	512
+#define NR_HUGE		8
 /* No race takes longer, but for the rounds that there have to be. */
 #define RACE_SECONDS	20
 #define MIN_ROUNDS	3
@@ -103,6 +104,18 @@ static void race_madvise_dontneed(void)
 	struct race r = {};
 
 	race_init(&r, PF_ANON, NR_PAGES);
+	race_run(&r, 300, dontneed);
+}
+
+/*
+ * Huge pages that come and go. While the first ones go, the last are still there
+ * to be mapped, and others are to be in their place the next time.
+ */
+static void race_thp_dontneed(void)
+{
+	struct race r = {};
+
+	race_init(&r, PF_THP, NR_HUGE * MAX_PAGES);
 	race_run(&r, 300, dontneed);
 }
 
@@ -295,6 +308,7 @@ static void race_ksm(void)
 
 const struct pf_test pf_race_tests[] = {
 	PF_TEST(race_madvise_dontneed),
+	PF_TEST(race_thp_dontneed),
 	PF_TEST(race_copy_on_write),
 	PF_TEST(race_mprotect),
 	PF_TEST(race_munmap),
