@@ -41,7 +41,7 @@ struct pre_fault_batch {
 
 	/* The page table that is filled */
 	struct kvm_mmu_page *sp;
-	/* SPTEs without a pfn, for writable pages and for others; 0 if not made */
+	/* SPTEs without a pfn: read-only, and as for writable pages; 0 if not made */
 	u64 templates[2];
 	/* The one for host PTEs of this class, 0 if there is none yet */
 	u64 template;

@@ -9,15 +9,6 @@
 /* As much memory as there is behind a range of any size */
 #define MAX_ALIASED_BYTES	SZ_1G
 
-static void *map_4k(size_t size, int flags, int fd)
-{
-	void *mem = pf_mmap(size, PROT_READ | PROT_WRITE, flags, fd);
-
-	TEST_ASSERT(mem != MAP_FAILED, "mmap() of %#lx bytes", size);
-	madvise(mem, size, MADV_NOHUGEPAGE);
-	return mem;
-}
-
 static void populate(void *mem, size_t size)
 {
 	TEST_ASSERT(!madvise(mem, size, MADV_POPULATE_READ),
@@ -31,7 +22,7 @@ static int filled_memfd(size_t size)
 	void *mem;
 
 	TEST_ASSERT(fd >= 0 && !ftruncate(fd, size), "memfd_create()");
-	mem = map_4k(size, MAP_SHARED, fd);
+	mem = pf_mmap_4k(size, MAP_SHARED, fd);
 	pf_fill(mem, TEST_GPA, size, 1);
 	munmap(mem, size);
 	return fd;
@@ -60,15 +51,10 @@ static void *mem_file(size_t size)
 	return mem;
 }
 
-static void *mem_anon_new(size_t size)
-{
-	return map_4k(size, MAP_PRIVATE | MAP_ANONYMOUS, -1);
-}
-
 static void *mem_memfd_new(size_t size)
 {
 	int fd = filled_memfd(size);
-	void *mem = map_4k(size, MAP_SHARED, fd);
+	void *mem = pf_mmap_4k(size, MAP_SHARED, fd);
 
 	close(fd);
 	return mem;
@@ -76,7 +62,7 @@ static void *mem_memfd_new(size_t size)
 
 static void *mem_mixed(size_t size)
 {
-	void *mem = mem_anon_new(size);
+	void *mem = pf_untouched(size);
 	size_t offset;
 
 	for (offset = 0; offset < size; offset += 2 * PAGE_SIZE)
@@ -103,7 +89,7 @@ static void *mem_hugetlb(size_t size)
 static void *mem_alias(size_t size)
 {
 	size_t part = min_t(size_t, size, MAX_ALIASED_BYTES), offset;
-	void *mem = map_4k(size, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	void *mem = pf_untouched(size);
 	int fd = filled_memfd(part);
 
 	for (offset = 0; offset < size; offset += part) {
@@ -122,7 +108,7 @@ const struct pf_kind pf_kinds[] = {
 	{ "anon", "anonymous, populated", mem_anon, .writable = true },
 	{ "memfd", "shared memfd, populated", mem_memfd, .writable = true },
 	{ "file", "private file, mapped", mem_file },
-	{ "anon-new", "anonymous, never touched", mem_anon_new },
+	{ "anon-new", "anonymous, never touched", pf_untouched },
 	{ "memfd-new", "shared memfd in the page cache, not mapped by the VMM",
 	  mem_memfd_new, .writable = true },
 	{ "file-new", "private file in the page cache, not mapped by the VMM",

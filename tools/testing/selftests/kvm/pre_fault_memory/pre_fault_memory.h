@@ -202,6 +202,8 @@ enum pf_backing {
 
 /* An address that is 0 modulo 2M (1G for pages of that size). */
 void *pf_mmap(size_t size, int prot, int flags, int fd);
+/* The same, readable, writable and of 4K pages; to fail ends the test. */
+void *pf_mmap_4k(size_t size, int flags, int fd);
 /* Memory of that kind, populated with the pattern of the page at TEST_GPA. */
 void *pf_mem(enum pf_backing backing, size_t size, uint64_t seed);
 void pf_fill(void *hva, uint64_t gpa, size_t size, uint64_t seed);

@@ -197,14 +197,18 @@ int pf_tmpfile(size_t size)
 	pf_skip("no directory for a temporary file");
 }
 
-void *pf_untouched(size_t size)
+void *pf_mmap_4k(size_t size, int flags, int fd)
 {
-	void *mem = pf_mmap(size, PROT_READ | PROT_WRITE,
-			    MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	void *mem = pf_mmap(size, PROT_READ | PROT_WRITE, flags, fd);
 
 	TEST_ASSERT(mem != MAP_FAILED, "mmap() of %#lx bytes", size);
 	madvise(mem, size, MADV_NOHUGEPAGE);
 	return mem;
+}
+
+void *pf_untouched(size_t size)
+{
+	return pf_mmap_4k(size, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 }
 
 static void *mem_hugetlb(size_t size, size_t page_size)
