@@ -6,6 +6,7 @@
  *   ... -- demo [ARGS...]          the demo, /bin/pre_fault
  *   ... -- test [NAME] [ARGS...]   the selftest, one test of it when named
  *   ... -- bench [ARGS...]         the benchmark
+ *   ... -- run PROGRAM [ARGS...]   any other test of ours
  *   ... -- shell                   busybox
  *
  * With lab_tty=DEVICE on the command line the program gets that terminal for
@@ -225,7 +226,7 @@ static int run(char *const argv[], const char *tty, bool to_log)
 		}
 		if (tty)
 			fork_and_drain();
-		execv(argv[0], argv);
+		execvp(argv[0], argv);
 		warn("lab: %s", argv[0]);
 		_exit(127);
 	}
@@ -237,6 +238,12 @@ static int run(char *const argv[], const char *tty, bool to_log)
 	if (waitpid(pid, &status, 0) != pid)
 		return 126;
 	return exit_status(status);
+}
+
+/* Do the program's lines belong into the kernel log? */
+static bool is_test(int argc, char *argv[])
+{
+	return argc > 1 && (!strcmp(argv[1], "test") || !strcmp(argv[1], "run"));
 }
 
 /* Turns init's own arguments into the command to run */
@@ -256,6 +263,9 @@ static bool choose(int argc, char *argv[], char *cmd[])
 		}
 	} else if (!strcmp(what, "bench")) {
 		cmd[n++] = "/bin/pre_fault_memory_perf_test";
+	} else if (!strcmp(what, "run") && argc > 2) {
+		cmd[n++] = argv[2];
+		rest = 3;
 	} else if (!strcmp(what, "shell")) {
 		cmd[n++] = "/bin/sh";
 	} else {
@@ -293,10 +303,9 @@ int main(int argc, char *argv[])
 	setenv("PATH", "/bin", 1);
 
 	if (choose(argc, argv, cmd))
-		status = run(cmd, tty,
-			     !tty && argc > 1 && !strcmp(argv[1], "test"));
+		status = run(cmd, tty, !tty && is_test(argc, argv));
 	else
-		warnx("lab: %s: not one of demo, test, bench, shell", argv[1]);
+		warnx("lab: %s: not one of demo, test, bench, run, shell", argv[1]);
 
 	/* Nothing but a panic may tear the line that the run is judged by */
 	flush_log();
