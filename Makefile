@@ -8,13 +8,16 @@ MAKEFLAGS += --no-print-directory
 # What these are in the caller's environment is none of our business.
 T :=
 CPU :=
+DEBUG :=
+RELEASE :=
+SEED :=
 LINUX :=
 FORCE :=
 STRICT :=
 SIGNOFF :=
 V ?=
 ARCH ?= x86_64
-export ARCH CPU FORCE LINUX SIGNOFF STRICT T V
+export ARCH CPU DEBUG FORCE LINUX RELEASE SEED SIGNOFF STRICT T V
 
 .PHONY: all tree kernel run bench test series sync shell clean help
 .NOTPARALLEL:
@@ -71,6 +74,10 @@ LINUX=PATH     another 6.1.y than Debian's: a directory or a tarball
 ARCH=x86_64    the architecture; the only one so far
 T=NAME         make test: run only the test of that name
 CPU=amd|intel  make test: run only the machines of that maker
+DEBUG=1|kcsan  make test: run only the machines with the debug kernel (lockdep,
+               KASAN, UBSAN and more, or KCSAN)
+RELEASE=1      make test: take as long as befits a release
+SEED=N         make test: the random numbers that a failure was printed with
 V=1            show all output of long steps; it is in build/log/ anyway
 FORCE=1        make tree: our files win over edits made in build/linux,
                make sync: the edits win

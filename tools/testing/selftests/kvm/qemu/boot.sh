@@ -32,6 +32,10 @@ amd-nonpt)	params='kvm_amd.npt=0' ;;
 intel)		params='' ;;
 intel-noad)	params='kvm_intel.eptad=0' ;;
 intel-noept)	params='kvm_intel.ept=0' ;;
+intel-legacy)	params='kvm.tdp_mmu=0' ;;
+intel-legacy-noad)
+		params='kvm.tdp_mmu=0 kvm_intel.eptad=0' ;;
+intel-real-nx)	params='kvm_intel.unrestricted_guest=0 kvm.nx_huge_pages=force' ;;
 *)		echo "boot.sh: no machine '$machine'" >&2; exit 2 ;;
 esac
 

@@ -12,7 +12,8 @@ BEGIN {
 	      "possible recursive locking|inconsistent lock state|" \
 	      "suspicious RCU usage|INFO: task .* blocked|soft lockup|" \
 	      "rcu.*stall|sleeping function called from invalid context|" \
-	      "general protection|UBSAN|Call Trace:"
+	      "general protection|UBSAN|KASAN|KCSAN|page_table_check|" \
+	      "list_(add|del) corruption|refcount_t:|Call Trace:"
 	# How much of the log before and after a complaint is shown, and of all
 	before = 5
 	after = 30

@@ -1,21 +1,29 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Runs the selftest on the machines named, and makes one TAP stream of it all.
+# Makes the runs named, and one TAP stream of it all.
 #
-#   test.sh MACHINE...
+#   test.sh RUN...
 #
-# Environment: BUILD_PATH; T, the one test to run; JOBS, how many machines run
-# at the same time; TEST_ARGS, more arguments for the selftest.
+# A run is named for its machine and, if that is not the selftest, for what is
+# done there: MACHINE-stress, MACHINE-fuzz or MACHINE-manners.
+#
+# Environment: BUILD_PATH, KERNEL_IMAGE; T, the one test of the selftest to run,
+# or one of those other programs;
+# DEBUG, the sanitizer whose kernel is wanted everywhere; RELEASE=1, to take as
+# long as befits a release; SEED, of random numbers; JOBS, how many runs are
+# made at the same time; TEST_ARGS, the selftest's arguments instead of ours.
 set -eu
+shopt -s extglob
 
 here=$(cd "$(dirname "$0")" && pwd)
 out=$BUILD_PATH/test
 t=${T:-}
+seed=${SEED:-$(($(date +%s) % 100000000))}
 count=0
 failures=0
 declare -A pid_of=() started=()
-pending=("$@")
+pending=()
 tty=
 [ ! -t 2 ] || tty=yes
 
@@ -46,51 +54,75 @@ say()
 	echo "# $*"
 }
 
+# Intel's machines are in Bochs, which a sanitizer would make too slow for a run
+# that is made often.
+kernel_for()
+{
+	case $1 in
+	intel*)	echo "kernel${DEBUG:+-$DEBUG}" ;;
+	*)	echo "kernel-${DEBUG:-kasan}" ;;
+	esac
+}
+
+# What the kernel command line tells init to run. Bochs has one CPU, and a slow
+# one: fewer rounds, and more time for each.
+program_for()
+{
+	local seconds=60 calls=50000
+
+	if [ "${RELEASE:-}" = 1 ]; then
+		seconds=600
+		calls=1000000
+	fi
+	case $1 in
+	*-stress)	echo "run pre_fault_memory_stress_test -t $seconds -r $seed" ;;
+	*-fuzz)		echo "run pre_fault_memory_fuzz -n $calls -r $seed" ;;
+	*-manners)	echo "run pre_fault_memory_manners_test" ;;
+	intel*)		echo "test $t ${TEST_ARGS:--s 5 -r 50}" ;;
+	*)		echo "test $t ${TEST_ARGS:--s 3 -r 300}" ;;
+	esac
+}
+
 start()
 {
-	local machine=$1 limit=900 args=''
+	local run=$1 dir=$out/$1 kernel what
 
-	case $machine in
-	intel*)
-		# Bochs has one CPU, and that is slow
-		limit=1500
-		args='-s 5 -r 50'
-		;;
-	esac
-	rm -rf "${out:?}/$machine"
-	mkdir -p "$out/$machine"
-	say "$machine: boots (log in $out/$machine/console)"
+	kernel=$(kernel_for "$run")
+	what=$(program_for "$run")
+	rm -rf "${dir:?}"
+	mkdir -p "$dir"
+	say "$run: $kernel boots to $what (log in $dir/console)"
 	# shellcheck disable=SC2086
-	KERNEL=$BUILD_PATH/kernel-debug/arch/x86/boot/bzImage \
-	INITRD=$BUILD_PATH/initramfs.cpio.gz LIMIT=${LIMIT:-$limit} MODE=log \
-		"$here/boot.sh" "$machine" "$out/$machine" test $t \
-		${TEST_ARGS:-$args} > /dev/null 2> "$out/$machine/boot" &
-	pid_of[$machine]=$!
-	started[$machine]=$SECONDS
+	KERNEL=$BUILD_PATH/$kernel/$KERNEL_IMAGE \
+	INITRD=$BUILD_PATH/initramfs.cpio.gz LIMIT=${LIMIT:-1800} MODE=log \
+		"$here/boot.sh" "${run%-@(stress|fuzz|manners)}" "$dir" $what \
+		> /dev/null 2> "$dir/boot" &
+	pid_of[$run]=$!
+	started[$run]=$SECONDS
 }
 
 finish()
 {
-	local machine=$1 dir=$out/$1
+	local run=$1 dir=$out/$1
 
-	wait "${pid_of[$machine]}" || :
-	unset "pid_of[$machine]"
-	say "$machine: over after $((SECONDS - started[$machine])) s"
-	awk -v machine="$machine" -f "$here/tap.awk" "$dir/console" > "$dir/tap"
+	wait "${pid_of[$run]}" || :
+	unset "pid_of[$run]"
+	say "$run: over after $((SECONDS - started[$run])) s"
+	awk -v machine="$run" -f "$here/tap.awk" "$dir/console" > "$dir/tap"
 	emit "$dir/tap"
 	if ! [ -s "$dir/console" ]; then
-		sed "s/^/# $machine: /" "$dir/boot" "$dir/emulator" || :
+		sed "s/^/# $run: /" "$dir/boot" "$dir/emulator" || :
 	fi
 }
 
 progress()
 {
-	local machine text='' n
+	local run text='' n
 
 	[ -n "$tty" ] || return 0
-	for machine in "${!pid_of[@]}"; do
-		n=$(grep -acE 'lab\| (not )?ok ' "$out/$machine/console" || :)
-		text="$text  $machine: $n done, $((SECONDS - started[$machine])) s"
+	for run in "${!pid_of[@]}"; do
+		n=$(grep -acE 'lab\| (not )?ok ' "$out/$run/console" || :)
+		text="$text  $run: $n done, $((SECONDS - started[$run])) s"
 	done
 	printf '\r\033[K%s' "$text" >&2
 }
@@ -99,8 +131,8 @@ progress()
 stop_all()
 {
 	trap - INT TERM EXIT
-	for machine in "${!pid_of[@]}"; do
-		kill "${pid_of[$machine]}" 2> /dev/null || :
+	for run in "${!pid_of[@]}"; do
+		kill "${pid_of[$run]}" 2> /dev/null || :
 	done
 	wait
 	exit "${1:-130}"
@@ -108,15 +140,24 @@ stop_all()
 trap 'stop_all 130' INT TERM
 trap 'stop_all $?' EXIT
 
+# With one test of the selftest, the other programs are not run, or only one.
+for run; do
+	case $t:$run in
+	:* | stress:*-stress | fuzz:*-fuzz | manners:*-manners)
+		pending+=("$run") ;;
+	stress:* | fuzz:* | manners:* | scan:* | *-stress | *-fuzz | *-manners)
+		;;
+	*)
+		pending+=("$run") ;;
+	esac
+done
+
 mkdir -p "$out"
 echo "TAP version 13"
 
 if [ -z "$t" ] || [ "$t" = scan ]; then
 	"$here/scan-selftest.sh" > "$out/scan" || :
 	emit "$out/scan"
-	if [ "$t" = scan ]; then
-		pending=()
-	fi
 fi
 
 while [ ${#pending[@]} -gt 0 ] || [ ${#pid_of[@]} -gt 0 ]; do
@@ -125,8 +166,8 @@ while [ ${#pending[@]} -gt 0 ] || [ ${#pid_of[@]} -gt 0 ]; do
 		pending=("${pending[@]:1}")
 	done
 	sleep 1
-	for machine in "${!pid_of[@]}"; do
-		kill -0 "${pid_of[$machine]}" 2> /dev/null || finish "$machine"
+	for run in "${!pid_of[@]}"; do
+		kill -0 "${pid_of[$run]}" 2> /dev/null || finish "$run"
 	done
 	progress
 done
