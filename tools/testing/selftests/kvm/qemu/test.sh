@@ -68,18 +68,23 @@ kernel_for()
 # one: fewer rounds, and more time for each.
 program_for()
 {
-	local seconds=60 calls=50000
+	local seconds=60 calls=50000 rounds=300
 
 	if [ "${RELEASE:-}" = 1 ]; then
 		seconds=600
 		calls=1000000
+		rounds=1000
 	fi
 	case $1 in
+	intel*-stress)	echo "run pre_fault_memory_stress_test -t $((seconds / 3)) -r $seed" ;;
+	intel*-fuzz)	echo "run pre_fault_memory_fuzz -n $((calls / 10)) -r $seed" ;;
 	*-stress)	echo "run pre_fault_memory_stress_test -t $seconds -r $seed" ;;
 	*-fuzz)		echo "run pre_fault_memory_fuzz -n $calls -r $seed" ;;
 	*-manners)	echo "run pre_fault_memory_manners_test" ;;
-	intel*)		echo "test $t ${TEST_ARGS:--s 5 -r 50}" ;;
-	*)		echo "test $t ${TEST_ARGS:--s 3 -r 300}" ;;
+	intel | intel-noad)
+			echo "test $t ${TEST_ARGS:--s 5 -r 50}" ;;
+	intel*)		echo "test $t ${TEST_ARGS:--s 5 -r 10}" ;;
+	*)		echo "test $t ${TEST_ARGS:--s 3 -r $rounds}" ;;
 	esac
 }
 
