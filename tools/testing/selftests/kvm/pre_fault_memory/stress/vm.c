@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A VM under stress: its memory, its memslots, and the threads that use it or
+ * disturb it.
+ */
+#define _GNU_SOURCE
+#include <sys/syscall.h>
+
+#include "stress.h"
+
+#define FILE_VERSION	0
+
+static uint64_t place_gpa(unsigned int area, unsigned int place)
+{
+	return TEST_GPA + place * PLACE_STRIDE + area * AREA_STRIDE;
+}
+
+static void buffer_make(struct area *area, unsigned int buf)
+{
+	size_t size = stress.npages * PAGE_SIZE;
+	struct buffer *b = &area->bufs[buf];
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS;
+	unsigned int i;
+
+	b->fd = -1;
+	b->pages = calloc(stress.npages, sizeof(*b->pages));
+	TEST_ASSERT(b->pages, "calloc()");
+
+	if (area->kind == KIND_MEMFD || area->kind == KIND_FILE) {
+		b->fd = memfd_create("stress", MFD_CLOEXEC);
+		TEST_ASSERT(b->fd >= 0 && !ftruncate(b->fd, size),
+			    "memfd_create()");
+		flags = area->kind == KIND_FILE ? MAP_PRIVATE : MAP_SHARED;
+	}
+
+	if (area->kind == KIND_FILE) {
+		b->mem = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED,
+			      b->fd, 0);
+		TEST_ASSERT(b->mem != MAP_FAILED, "mmap()");
+		for (i = 0; i < stress.npages; i++)
+			page_store(area, buf, i, FILE_VERSION);
+		munmap(b->mem, size);
+	}
+
+	b->mem = pf_mmap(size, PROT_READ | PROT_WRITE, flags, b->fd);
+	TEST_ASSERT(b->mem != MAP_FAILED, "mmap()");
+	madvise(b->mem, size, area->kind == KIND_THP ? MADV_HUGEPAGE :
+						       MADV_NOHUGEPAGE);
+}
+
+void area_set_slot(struct area *area, uint64_t gpa, unsigned int buf,
+		   uint32_t flags, bool present)
+{
+	vm_set_user_memory_region(stress.vm, area->slot, flags, gpa,
+				  present ? stress.npages * PAGE_SIZE : 0,
+				  area->bufs[buf].mem);
+}
+
+static void area_make(struct area *area, unsigned int i, enum kind kind)
+{
+	size_t size = stress.npages * PAGE_SIZE;
+	unsigned int buf;
+
+	area->kind = kind;
+	area->slot = FIRST_SLOT + i;
+	area->gpa = place_gpa(i, 0);
+	area->period = 1;
+	area->dirty = calloc(stress.npages, sizeof(*area->dirty));
+	TEST_ASSERT(area->dirty, "calloc()");
+	pthread_mutex_init(&area->mutex, NULL);
+
+	for (buf = 0; buf < NR_BUFS; buf++)
+		buffer_make(area, buf);
+	area_set_slot(area, area->gpa, 0, 0, true);
+
+	virt_map_level(stress.vm, area->gpa, area->gpa, size, PG_LEVEL_4K);
+	virt_map_level(stress.vm, place_gpa(i, 1), place_gpa(i, 1),
+		       align_ptr_up((void *)size, SZ_2M) - NULL, PG_LEVEL_2M);
+}
+
+void rnd_seed(struct worker *w, uint64_t seed)
+{
+	w->random.state = seed * 0x9e3779b97f4a7c15ul + w->id + 1;
+	rnd(w);
+	rnd(w);
+}
+
+/* splitmix64 */
+uint64_t rnd(struct worker *w)
+{
+	uint64_t x = w->random.state += 0x9e3779b97f4a7c15ul;
+
+	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ul;
+	x = (x ^ x >> 27) * 0x94d049bb133111ebul;
+	return x ^ x >> 31;
+}
+
+unsigned int rnd_below(struct worker *w, unsigned int limit)
+{
+	return rnd(w) % limit;
+}
+
+bool rnd_one_in(struct worker *w, unsigned int n)
+{
+	return !rnd_below(w, n);
+}
+
+/* Mostly short, at times as long as that */
+void rnd_sleep(struct worker *w, unsigned int max_usecs)
+{
+	unsigned int usecs = rnd_below(w, max_usecs + 1) >> rnd_below(w, 6);
+
+	if (usecs)
+		usleep(usecs);
+	else
+		sched_yield();
+}
+
+enum op choose_op(struct worker *w, const enum op *ops)
+{
+	unsigned int nr, wanted = 0, n;
+
+	for (nr = 0; ops[nr] != NR_OPS; nr++)
+		wanted += stress.enabled[ops[nr]];
+	if (!wanted)
+		return NR_OPS;
+
+	n = rnd_below(w, wanted);
+	for (nr = 0; !stress.enabled[ops[nr]] || n--; nr++)
+		;
+	return ops[nr];
+}
+
+void note(struct history *h, struct worker *w, enum op op, uint32_t version)
+{
+	uint32_t nr = __atomic_fetch_add(&h->nr, 1, __ATOMIC_RELAXED);
+
+	h->events[nr % NR_HISTORY] = (struct event) {
+		.when = pf_now() - stress.start,
+		.version = version,
+		.op = op,
+		.worker = w->id,
+	};
+}
+
+void op_missing(enum op op, const char *why)
+{
+	stress.shared->missing[op] = why;
+	stress.enabled[op] = false;
+}
+
+static void *worker_fn(void *arg)
+{
+	struct worker *w = arg;
+
+	WRITE_ONCE(w->tid, pf_gettid());
+	w->fn(w);
+	WRITE_ONCE(w->done, true);
+	return NULL;
+}
+
+struct worker *add_worker(const char *name, void (*fn)(struct worker *w))
+{
+	struct worker *w = &stress.workers[stress.nr_workers];
+
+	TEST_ASSERT(stress.nr_workers < MAX_WORKERS, "too many threads");
+	w->id = stress.nr_workers++;
+	w->name = name;
+	w->fn = fn;
+	rnd_seed(w, stress.seed + stress.tag);
+	return w;
+}
+
+void vm_make(void)
+{
+	struct kvm_vcpu *vcpus[MAX_VCPUS];
+	unsigned int i;
+
+	stress.vm = vm_create_with_vcpus(stress.nr_vcpus, guest_main, vcpus);
+	vm_init_descriptor_tables(stress.vm);
+	guest_catch_exceptions();
+
+	stress.areas = calloc(NR_KINDS, sizeof(*stress.areas));
+	TEST_ASSERT(stress.areas, "calloc()");
+	for (i = 0; i < NR_KINDS; i++) {
+		if (!stress.kinds[i])
+			continue;
+		area_make(&stress.areas[stress.nr_areas], stress.nr_areas, i);
+		stress.nr_areas++;
+	}
+
+	for (i = 0; i < stress.nr_vcpus; i++) {
+		struct worker *w = add_worker("vCPU", vcpu_main);
+		vm_vaddr_t block = vm_vaddr_alloc_page(stress.vm);
+
+		w->vcpu = vcpus[i];
+		w->block = addr_gva2hva(stress.vm, block);
+		vcpu_init_descriptor_tables(vcpus[i]);
+		vcpu_args_set(vcpus[i], 1, block);
+	}
+}
+
+/* The same for each of @ops: is one of them wanted? */
+static bool any(const enum op *ops)
+{
+	for (; *ops != NR_OPS; ops++)
+		if (stress.enabled[*ops])
+			return true;
+	return false;
+}
+
+static const enum op mm_ops[] = {
+	OP_WRITE, OP_DONTNEED, OP_REMOVE, OP_FREE, OP_PROTECT, OP_MREMAP,
+	OP_RENEW, NR_OPS
+};
+
+static const enum op whole_mm_ops[] = {
+	OP_FORK, OP_COLLAPSE, OP_PAGEOUT, OP_OFFLINE, OP_MOVE_PAGES, OP_COMPACT,
+	OP_IDLE, NR_OPS
+};
+
+static const enum op slot_ops[] = {
+	OP_DELETE, OP_SWITCH, OP_MOVE, OP_READONLY, NR_OPS
+};
+
+static const enum op dirty_ops[] = { OP_DIRTY, NR_OPS };
+
+static const enum op nx_ops[] = { OP_NX, NR_OPS };
+
+static const enum op signal_ops[] = { OP_SIGNAL, NR_OPS };
+
+static const struct {
+	const char *name;
+	void (*fn)(struct worker *w);
+	const enum op *ops;
+	/* Not in the VMs that get killed */
+	bool once;
+} disturbers[] = {
+	{ "memory 1",	mm_main,	mm_ops,		false },
+	{ "memory 2",	mm_main,	mm_ops,		true },
+	{ "process",	whole_mm_main,	whole_mm_ops,	true },
+	{ "slots",	slots_main,	slot_ops,	false },
+	{ "dirty log",	dirty_main,	dirty_ops,	false },
+	{ "nx",		nx_main,	nx_ops,		true },
+	{ "signals",	signals_main,	signal_ops,	true },
+};
+
+/* Make a VM and have all begin.  The caller watches. */
+void run_vm(void)
+{
+	unsigned int i;
+
+	stress.start = pf_now();
+	vm_make();
+	for (i = 0; i < ARRAY_SIZE(disturbers); i++) {
+		if (any(disturbers[i].ops) &&
+		    !(stress.child && disturbers[i].once))
+			add_worker(disturbers[i].name, disturbers[i].fn);
+	}
+
+	/* All that they use is there now. */
+	for (i = 0; i < stress.nr_workers; i++)
+		stress.workers[i].thread = pf_thread(worker_fn,
+						     &stress.workers[i]);
+}
