@@ -19,12 +19,12 @@ V ?=
 ARCH ?= x86_64
 export ARCH CPU DEBUG FORCE LINUX RELEASE SEED SIGNOFF STRICT T V
 
-.PHONY: all tree kernel run bench test series sync shell clean help
+.PHONY: all tree kernel run bench test regress series sync shell clean help
 .NOTPARALLEL:
 
 all: help
 
-ifneq ($(filter kernel run bench test shell,$(MAKECMDGOALS)),)
+ifneq ($(filter kernel run bench test regress shell,$(MAKECMDGOALS)),)
 ifneq ($(ARCH),x86_64)
 $(error ARCH=$(ARCH): x86_64 is the only architecture so far)
 endif
@@ -46,6 +46,10 @@ test: tree
 	@scripts/packages test
 	@scripts/test
 
+regress: tree
+	@scripts/packages run
+	@scripts/regress
+
 series: tree
 	@scripts/packages series
 	@scripts/series
@@ -64,6 +68,8 @@ make run       boot it under emulation and show what pre-faulting buys
 make bench     measure it against the upstream kernel, 6.12: a table, a plot
                and which goals are met, in build/bench
 make test      build and run all tests; the last line counts them
+make regress   run the kernel's own KVM selftests on the base and on ours, and
+               compare what a guest's faults and exits cost; make test does, too
 make series    write the patches, for git am, to build/series
 make sync      take what was edited in build/linux back into our files
 make shell     a shell in the emulated machine

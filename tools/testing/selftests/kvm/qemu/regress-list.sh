@@ -1,0 +1,70 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# Makes, of the paths of the kernel's KVM selftests on stdin, the list that
+# "regress" reads in the machine, OUT/tests, and tells the specification of the
+# initramfs with all of it. What is ours is left out: the base has no such ioctl.
+#
+#   regress-list.sh BUILT-DIR SOURCE-DIR RUNNER OUT
+set -eu
+
+built=$1
+source=$2
+runner=$3
+out=$4
+
+# Limit in seconds and arguments. Under emulation some need fewer rounds or less
+# memory than by default; those that do are here, the others take a few seconds.
+tuned()
+{
+	case $1 in
+	access_tracking_perf_test)		echo 60 -b 4M ;;
+	demand_paging_test)			echo 60 -b 32M ;;
+	dirty_log_test)				echo 60 -i 4 ;;
+	dirty_log_perf_test)			echo 60 -b 16M ;;
+	kvm_page_table_test)			echo 60 -b 16M -v 2 ;;
+	max_guest_memory_test)			echo 60 -c 2 -m 1 -s 1 ;;
+	memslot_modification_stress_test)	echo 60 -b 16M -i 100 ;;
+	memslot_perf_test)			echo 60 -s 256 -l 1 -r 1 ;;
+	hardware_disable_test|rseq_test)	echo 20 ;;
+	*)					echo 60 ;;
+	esac
+}
+
+# The one script calls sudo, and compares whoami with root
+cat > "$out/sudo" <<-'END'
+	#!/bin/sh
+	exec "$@"
+END
+echo "root:x:0:0::/:/bin/sh" > "$out/passwd"
+: > "$out/tests"
+
+cat <<-END
+	dir /etc 755 0 0
+	dir /regress 755 0 0
+	dir /regress/x86_64 755 0 0
+	file /bin/regress $runner 755 0 0
+	file /bin/sudo $out/sudo 755 0 0
+	file /etc/passwd $out/passwd 644 0 0
+	file /regress/tests $out/tests 644 0 0
+	slink /bin/dirname busybox 777 0 0
+	slink /bin/whoami busybox 777 0 0
+END
+
+while read -r path; do
+	case $path in
+	*pre_fault_memory*)
+		continue ;;
+	"$source"/*)
+		name=${path#"$source"/} ;;
+	*)
+		name=${path#"$built"/} ;;
+	esac
+	# What the script calls is no test by itself
+	if [ "$name" != x86_64/nx_huge_pages_test ]; then
+		echo "$name $(tuned "$name")" >> "$out/tests"
+	fi
+	if [ -e "$path" ]; then
+		echo "file /regress/$name $path 755 0 0"
+	fi
+done
