@@ -11,7 +11,8 @@
 #   log    nothing is shown (default)
 #   show   what the program writes is shown as it comes, the kernel's words are
 #          not; the clock counts instructions, so that numbers repeat
-#   smp    the same, but SMP (2) CPUs run at once, and the clock is the host's
+#   count  as log, with one CPU, and the clock counts its instructions
+#   smp    as show, but SMP (2) CPUs run at once, and the clock is the host's
 #   shell  the console is here
 # Fails unless init's last line says "exit status 0".
 set -eu
@@ -63,6 +64,12 @@ qemu()
 			-icount shift=0,sleep=off -seed 1 -monitor none \
 			-serial "file:$log" -serial stdio \
 			< /dev/null 2> "$dir/emulator"
+		;;
+	count)
+		exec qemu-system-x86_64 "$@" -accel tcg -smp 1 \
+			-icount shift=0,sleep=off -seed 1 \
+			-monitor none -serial "file:$log" \
+			< /dev/null > "$dir/emulator" 2>&1
 		;;
 	smp)
 		exec qemu-system-x86_64 "$@" -accel tcg,thread=multi -smp "${SMP:-2}" \

@@ -70,6 +70,8 @@ static void mount_all(void)
 			  mounts[i].options))
 			warn("lab: mount %s", mounts[i].dir);
 	}
+	/* Not every kernel here has it, nor the directory. */
+	mount("cgroup2", "/sys/fs/cgroup", "cgroup2", 0, NULL);
 }
 
 static void apply_settings(void)

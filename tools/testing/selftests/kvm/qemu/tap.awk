@@ -13,7 +13,10 @@ BEGIN {
 	      "suspicious RCU usage|INFO: task .* blocked|soft lockup|" \
 	      "rcu.*stall|sleeping function called from invalid context|" \
 	      "general protection|UBSAN|KASAN|KCSAN|page_table_check|" \
-	      "list_(add|del) corruption|refcount_t:|Call Trace:"
+	      "list_(add|del) corruption|refcount_t:|Call Trace:|" \
+	      "Out of memory: Killed"
+	# A cgroup's limit is no complaint, and has its call trace right below
+	oom = -99
 	# How much of the log before and after a complaint is shown, and of all
 	before = 5
 	after = 30
@@ -83,7 +86,16 @@ function result(verdict, rest)
 	why = substr($0, 6)
 }
 
-$0 ~ bad {
+# The limit of a cgroup is no complaint, and has its call trace right below
+/ invoked oom-killer: / {
+	in_oom = 1
+}
+
+/<\/TASK>/ {
+	in_oom = 0
+}
+
+$0 ~ bad && !in_oom {
 	complaints[++n_complaints] = NR
 }
 
