@@ -6,7 +6,8 @@
 #   test.sh RUN...
 #
 # A run is named for its machine and, if that is not the selftest, for what is
-# done there: MACHINE-stress, MACHINE-fuzz or MACHINE-manners.
+# done there: MACHINE-stress, MACHINE-fuzz, MACHINE-manners (one CPU, and a clock
+# that counts instructions) or MACHINE-manners-smp (several, the host's clock).
 #
 # Environment: BUILD_PATH, KERNEL_IMAGE; T, the one test of the selftest to run,
 # or one of those other programs;
@@ -55,10 +56,12 @@ say()
 }
 
 # Intel's machines are in Bochs, which a sanitizer would make too slow for a run
-# that is made often.
+# that is made often; and what is counted are the slim kernel's instructions.
 kernel_for()
 {
 	case $1 in
+	*-manners)
+		echo kernel ;;
 	intel*)	echo "kernel${DEBUG:+-$DEBUG}" ;;
 	*)	echo "kernel-${DEBUG:-kasan}" ;;
 	esac
@@ -81,6 +84,7 @@ program_for()
 	*-stress)	echo "run pre_fault_memory_stress_test -t $seconds -r $seed" ;;
 	*-fuzz)		echo "run pre_fault_memory_fuzz -n $calls -r $seed" ;;
 	*-manners)	echo "run pre_fault_memory_manners_test" ;;
+	*-manners-smp)	echo "run pre_fault_memory_manners_test -s 30" ;;
 	intel | intel-noad)
 			echo "test $t ${TEST_ARGS:--s 5 -r 50}" ;;
 	intel*)		echo "test $t ${TEST_ARGS:--s 5 -r 10}" ;;
@@ -90,8 +94,11 @@ program_for()
 
 start()
 {
-	local run=$1 dir=$out/$1 kernel what
+	local run=$1 dir=$out/$1 mode=log kernel what
 
+	case $run in
+	*-manners)	mode=count ;;
+	esac
 	kernel=$(kernel_for "$run")
 	what=$(program_for "$run")
 	rm -rf "${dir:?}"
@@ -99,8 +106,8 @@ start()
 	say "$run: $kernel boots to $what (log in $dir/console)"
 	# shellcheck disable=SC2086
 	KERNEL=$BUILD_PATH/$kernel/$KERNEL_IMAGE \
-	INITRD=$BUILD_PATH/initramfs.cpio.gz LIMIT=${LIMIT:-1800} MODE=log \
-		"$here/boot.sh" "${run%-@(stress|fuzz|manners)}" "$dir" $what \
+	INITRD=$BUILD_PATH/initramfs.cpio.gz LIMIT=${LIMIT:-1800} MODE=$mode SMP=1 \
+		"$here/boot.sh" "${run%-@(stress|fuzz|manners|manners-smp)}" "$dir" $what \
 		> /dev/null 2> "$dir/boot" &
 	pid_of[$run]=$!
 	started[$run]=$SECONDS
@@ -148,9 +155,9 @@ trap 'stop_all $?' EXIT
 # With one test of the selftest, the other programs are not run, or only one.
 for run; do
 	case $t:$run in
-	:* | stress:*-stress | fuzz:*-fuzz | manners:*-manners)
+	:* | stress:*-stress | fuzz:*-fuzz | manners:*-manners*)
 		pending+=("$run") ;;
-	stress:* | fuzz:* | manners:* | scan:* | *-stress | *-fuzz | *-manners)
+	stress:* | fuzz:* | manners:* | scan:* | *-stress | *-fuzz | *-manners*)
 		;;
 	*)
 		pending+=("$run") ;;
