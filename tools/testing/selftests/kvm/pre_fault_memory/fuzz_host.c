@@ -1,0 +1,376 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The fuzzer's host memory, all kinds of it, and what may happen to that behind
+ * KVM's back.  Keeps record of what the host's page tables allow.
+ *
+ * munmap() leaves real holes.  Nothing of this process may move in: what is
+ * needed later is mapped before, and holes are filled before KVM maps memory for
+ * slots of its own.
+ */
+#define _GNU_SOURCE
+#include <sys/prctl.h>
+
+#include "fuzz.h"
+
+struct fz_host fz_host;
+
+#define MAX_POISONED	4
+#define ALL		(FZ_MAPPED | FZ_READ | FZ_WRITE)
+
+static void *hva(uint64_t page)
+{
+	return fz_host.mem + page * PAGE_SIZE;
+}
+
+static bool beyond_eof(uint64_t page)
+{
+	const struct fz_area *area = &fz_host.areas[page / FZ_AREA_PAGES];
+
+	if (page >= FZ_WINDOW)
+		return page >= FZ_PAGES;
+	return area->fd >= 0 && page % FZ_AREA_PAGES >= area->file_pages;
+}
+
+/* What comes of reading a page: 0 or an errno */
+int fz_host_errno(uint64_t page)
+{
+	if (page >= FZ_OWN)
+		return 0;
+	if (beyond_eof(page))
+		return EFAULT;
+	if (page >= FZ_WINDOW)
+		return 0;
+	if (!(fz_host.page[page] & FZ_READ))
+		return EFAULT;
+	return fz_host.page[page] & FZ_POISON ? EHWPOISON : 0;
+}
+
+/* A huge page of which a part is changed is split, and unmapped for that. */
+static void split(uint64_t page)
+{
+	if (!fz_host.huge[page / FZ_BLOCK])
+		return;
+
+	fz_host.huge[page / FZ_BLOCK] = false;
+	fz_host_gone(page & ~(FZ_BLOCK - 1ul), FZ_BLOCK);
+}
+
+static void split_ends(uint64_t page, uint64_t npages)
+{
+	if (page % FZ_BLOCK)
+		split(page);
+	if ((page + npages) % FZ_BLOCK)
+		split(page + npages);
+}
+
+/*
+ * When a VMA is cut, Linux unmaps the block around as if a huge page were to be
+ * split there, if that VMA has all of the block: which VMAs there are is not
+ * known here.
+ */
+static void cut_ends(uint64_t page, uint64_t npages)
+{
+	split_ends(page, npages);
+	if (page % FZ_BLOCK)
+		fz_host_maybe_gone(page);
+	if ((page + npages) % FZ_BLOCK)
+		fz_host_maybe_gone(page + npages);
+}
+
+static void set_pages(uint64_t page, uint64_t npages, uint8_t value)
+{
+	memset(fz_host.page + page, value, npages);
+}
+
+/* Map new memory of the area's kind, but 4K. */
+static void map_new(uint64_t page, uint64_t npages)
+{
+	const struct fz_area *area = &fz_host.areas[page / FZ_AREA_PAGES];
+	int flags = MAP_FIXED | MAP_NORESERVE;
+	uint64_t i;
+
+	flags |= area->kind == FZ_MEMFD ? MAP_SHARED : MAP_PRIVATE;
+	flags |= area->fd < 0 ? MAP_ANONYMOUS : 0;
+	FZ_ASSERT(mmap(hva(page), npages * PAGE_SIZE, PROT_READ | PROT_WRITE,
+		       flags, area->fd,
+		       area->fd < 0 ? 0 : page % FZ_AREA_PAGES * PAGE_SIZE) !=
+		  MAP_FAILED, "mmap(): %s", strerror(errno));
+	madvise(hva(page), npages * PAGE_SIZE, MADV_NOHUGEPAGE);
+
+	cut_ends(page, npages);
+	for (i = page; i < page + npages; i++)
+		fz_host.huge[i / FZ_BLOCK] = false;
+	set_pages(page, npages, ALL);
+	fz_host_gone(page, npages);
+}
+
+/* Huge pages, if there are enough; none comes by itself later. */
+static void make_huge(unsigned int nr, bool zero)
+{
+	uint64_t page = nr * FZ_AREA_PAGES, block;
+	size_t size = FZ_AREA_PAGES * PAGE_SIZE;
+
+	madvise(hva(page), size, MADV_HUGEPAGE);
+	for (block = page; block < page + FZ_AREA_PAGES; block += FZ_BLOCK) {
+		volatile uint8_t *byte = hva(block);
+
+		if (zero)
+			(void)*byte;
+		else
+			*byte = 1;
+		fz_host.huge[block / FZ_BLOCK] = true;
+		set_pages(block, FZ_BLOCK, ALL | (zero ? 0 : FZ_PRIVATE));
+	}
+
+	if (!zero && pf_smaps(hva(page), size, "AnonHugePages") * 1024 < size) {
+		fz_host.can_thp = false;
+		map_new(page, FZ_AREA_PAGES);
+	}
+	madvise(hva(page), size, MADV_NOHUGEPAGE);
+}
+
+static void renew_area(unsigned int nr, enum fz_kind kind)
+{
+	struct fz_area *area = &fz_host.areas[nr];
+	int old = area->fd;
+
+	if (!fz_host.can_thp && (kind == FZ_THP || kind == FZ_THP_ZERO))
+		kind = FZ_ANON;
+
+	area->kind = kind;
+	area->fd = -1;
+	area->file_pages = FZ_AREA_PAGES;
+	if (kind == FZ_MEMFD || kind == FZ_FILE) {
+		area->fd = memfd_create("fuzz", MFD_CLOEXEC);
+		FZ_ASSERT(area->fd >= 0 && !ftruncate(area->fd, FZ_AREA_PAGES *
+						      PAGE_SIZE),
+			  "memfd: %s", strerror(errno));
+	}
+	fz_note("area %u: kind %u", nr, kind);
+	map_new(nr * FZ_AREA_PAGES, FZ_AREA_PAGES);
+	if (old >= 0)
+		close(old);
+
+	if (kind == FZ_THP || kind == FZ_THP_ZERO)
+		make_huge(nr, kind == FZ_THP_ZERO);
+}
+
+static void change_protection(uint64_t page, uint64_t npages)
+{
+	static const uint8_t bits[] = { 0, FZ_READ, FZ_READ | FZ_WRITE };
+	unsigned int which = fz_below(3);
+	static const int prots[] = { PROT_NONE, PROT_READ, PROT_READ | PROT_WRITE };
+	uint64_t i;
+
+	/* A hole ends it: stop there. */
+	for (i = page; i < page + npages && fz_host.page[i] & FZ_MAPPED; i++)
+		;
+	npages = i - page;
+	if (!npages)
+		return;
+
+	fz_note("mprotect %#lx+%#lx: %u", page, npages, which);
+	FZ_ASSERT(!mprotect(hva(page), npages * PAGE_SIZE, prots[which]),
+		  "mprotect(): %s", strerror(errno));
+	for (i = page; i < page + npages; i++) {
+		uint8_t old = fz_host.page[i] & (FZ_READ | FZ_WRITE);
+
+		if (old == bits[which])
+			continue;
+		if (i == page && i % FZ_BLOCK)
+			split(i);
+		if ((page + npages) % FZ_BLOCK &&
+		    i / FZ_BLOCK == (page + npages) / FZ_BLOCK)
+			split(i);
+		fz_host.page[i] = (fz_host.page[i] & ~(FZ_READ | FZ_WRITE)) |
+				  bits[which];
+		fz_host_gone(i, 1);
+	}
+	if (page % FZ_BLOCK)
+		fz_host_maybe_gone(page);
+	if ((page + npages) % FZ_BLOCK)
+		fz_host_maybe_gone(page + npages);
+}
+
+static void discard(uint64_t page, uint64_t npages)
+{
+	uint64_t i;
+
+	fz_note("MADV_DONTNEED %#lx+%#lx", page, npages);
+	/* ENOMEM is of holes, and does not keep it from the rest. */
+	FZ_ASSERT(!madvise(hva(page), npages * PAGE_SIZE, MADV_DONTNEED) ||
+		  errno == ENOMEM, "MADV_DONTNEED: %s", strerror(errno));
+	split_ends(page, npages);
+	for (i = page; i < page + npages; i++) {
+		fz_host.huge[i / FZ_BLOCK] = false;
+		fz_host.page[i] &= ~(FZ_PRIVATE | FZ_POISON);
+	}
+	fz_host_gone(page, npages);
+}
+
+static void unmap(uint64_t page, uint64_t npages)
+{
+	uint64_t i;
+
+	fz_note("munmap %#lx+%#lx", page, npages);
+	FZ_ASSERT(!munmap(hva(page), npages * PAGE_SIZE), "munmap()");
+	cut_ends(page, npages);
+	for (i = page; i < page + npages; i++)
+		fz_host.huge[i / FZ_BLOCK] = false;
+	set_pages(page, npages, 0);
+	fz_host_gone(page, npages);
+}
+
+/* Also of the pages that were written to: truncation takes these, too. */
+static void truncate_area(unsigned int nr)
+{
+	struct fz_area *area = &fz_host.areas[nr];
+	uint64_t i, page = nr * FZ_AREA_PAGES;
+
+	if (area->fd < 0)
+		return;
+
+	area->file_pages = fz_below(3) ? FZ_AREA_PAGES - fz_below(FZ_BLOCK) :
+					 fz_below(FZ_AREA_PAGES + 1);
+	fz_note("ftruncate of area %u: %#x", nr, area->file_pages);
+	FZ_ASSERT(!ftruncate(area->fd, area->file_pages * PAGE_SIZE),
+		  "ftruncate()");
+	for (i = area->file_pages; i < FZ_AREA_PAGES; i++)
+		fz_host.page[page + i] &= ~FZ_PRIVATE;
+	fz_host_gone(page + area->file_pages, FZ_AREA_PAGES - area->file_pages);
+}
+
+/* Punch a hole into the file below a shared mapping. */
+static void punch(uint64_t page, uint64_t npages)
+{
+	if (fz_host.areas[page / FZ_AREA_PAGES].kind != FZ_MEMFD ||
+	    !(fz_host.page[page] & FZ_WRITE))
+		return;
+
+	fz_note("MADV_REMOVE %#lx", page);
+	if (!madvise(hva(page), PAGE_SIZE, MADV_REMOVE))
+		fz_host_gone(page, 1);
+}
+
+static bool writable(uint64_t page)
+{
+	return fz_host.page[page] & FZ_WRITE && !(fz_host.page[page] & FZ_POISON) &&
+	       !beyond_eof(page);
+}
+
+/*
+ * A page was written to, by this process or by the guest: a private page that
+ * was only read so far is replaced by its copy.  The huge zero page is split.
+ */
+void fz_host_written(uint64_t page)
+{
+	if (page >= FZ_WINDOW ||
+	    fz_host.areas[page / FZ_AREA_PAGES].kind == FZ_MEMFD ||
+	    fz_host.page[page] & FZ_PRIVATE)
+		return;
+
+	split(page);
+	fz_host.page[page] |= FZ_PRIVATE;
+	fz_host_gone(page, 1);
+}
+
+static void write_pages(uint64_t page, uint64_t npages)
+{
+	uint64_t i;
+
+	fz_note("write %#lx+%#lx", page, npages);
+	for (i = page; i < page + npages; i++) {
+		if (!writable(i))
+			continue;
+		*(volatile uint64_t *)hva(i) = i;
+		fz_host_written(i);
+	}
+}
+
+/* Host memory that is lost stays so: few pages, private and written to. */
+static void poison(uint64_t page)
+{
+	if (!fz_host.can_poison || fz_host.poisoned == MAX_POISONED ||
+	    fz_host.areas[page / FZ_AREA_PAGES].kind != FZ_ANON || !writable(page))
+		return;
+
+	write_pages(page, 1);
+	fz_note("MADV_HWPOISON %#lx", page);
+	if (madvise(hva(page), PAGE_SIZE, MADV_HWPOISON)) {
+		fz_host.can_poison = false;
+		return;
+	}
+	fz_host.poisoned++;
+	fz_host.page[page] |= FZ_POISON;
+	fz_host_gone(page, 1);
+}
+
+void fz_host_change(void)
+{
+	uint64_t page = fz_below(FZ_WINDOW), npages;
+	unsigned int nr = page / FZ_AREA_PAGES, what = fz_below(100);
+
+	/* Nothing reaches beyond its area. */
+	npages = fz_chance(70) ? 1 + fz_below(16) : 1 + fz_below(FZ_AREA_PAGES);
+	npages = min(npages, (nr + 1) * FZ_AREA_PAGES - page);
+	if (fz_chance(25)) {
+		page &= ~(FZ_BLOCK - 1ul);
+		npages = FZ_BLOCK;
+	}
+
+	if (what < 30)
+		write_pages(page, min(npages, 64ul));
+	else if (what < 50)
+		discard(page, npages);
+	else if (what < 68)
+		change_protection(page, npages);
+	else if (what < 73)
+		unmap(page, min(npages, 64ul));
+	else if (what < 85)
+		fz_note("mmap %#lx+%#lx", page, npages), map_new(page, npages);
+	else if (what < 91)
+		truncate_area(nr);
+	else if (what < 94)
+		punch(page, npages);
+	else if (what < 98)
+		renew_area(nr, fz_below(FZ_NR_KINDS));
+	else
+		poison(page);
+}
+
+void fz_host_fill_holes(void)
+{
+	uint64_t page;
+
+	for (page = 0; page < FZ_WINDOW; page++) {
+		if (!(fz_host.page[page] & FZ_MAPPED))
+			map_new(page, 1);
+	}
+}
+
+void fz_host_init(void)
+{
+	size_t size = (FZ_OWN + FZ_BLOCK) * PAGE_SIZE;
+	int fd = memfd_create("fuzz_sparse", MFD_CLOEXEC);
+	unsigned int i;
+
+	/* Else the kernel may tell of the poison when it is injected. */
+	prctl(PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_LATE, 0, 0);
+	fz_host.can_poison = !geteuid();
+	fz_host.can_thp =
+		pf_read_long("/sys/kernel/mm/transparent_hugepage/use_zero_page") == 1;
+
+	fz_host.mem = pf_mmap(size, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
+	FZ_ASSERT(fz_host.mem != MAP_FAILED, "mmap()");
+	madvise(fz_host.mem, size, MADV_NOHUGEPAGE);
+	FZ_ASSERT(fd >= 0 && !ftruncate(fd, FZ_SPARSE_FILE * PAGE_SIZE) &&
+		  mmap(hva(FZ_WINDOW), FZ_SPARSE * PAGE_SIZE,
+		       PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) !=
+		  MAP_FAILED, "memfd");
+
+	for (i = 0; i < FZ_NR_AREAS; i++) {
+		fz_host.areas[i].fd = -1;
+		renew_area(i, i % FZ_NR_KINDS);
+	}
+}
