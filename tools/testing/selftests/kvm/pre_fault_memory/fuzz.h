@@ -37,6 +37,7 @@ enum fz_kind {
 #define FZ_READ		BIT(1)
 #define FZ_WRITE	BIT(2)
 #define FZ_POISON	BIT(3)
+#define FZ_MAX_POISONED	6
 #define FZ_PRIVATE	BIT(4)	/* has been written to: no copy-on-write to come */
 
 struct fz_area {
@@ -54,6 +55,7 @@ struct fz_host {
 	bool can_thp;
 	bool can_poison;
 	unsigned int poisoned;
+	uint64_t last_poisoned;
 };
 
 /* What stage-2 has for a page of a slot */

@@ -14,7 +14,6 @@
 
 struct fz_host fz_host;
 
-#define MAX_POISONED	4
 #define ALL		(FZ_MAPPED | FZ_READ | FZ_WRITE)
 
 static void *hva(uint64_t page)
@@ -34,15 +33,21 @@ static bool beyond_eof(uint64_t page)
 /* What comes of reading a page: 0 or an errno */
 int fz_host_errno(uint64_t page)
 {
+	int err = 0;
+
 	if (page >= FZ_OWN)
 		return 0;
+
 	if (beyond_eof(page))
-		return EFAULT;
-	if (page >= FZ_WINDOW)
-		return 0;
-	if (!(fz_host.page[page] & FZ_READ))
-		return EFAULT;
-	return fz_host.page[page] & FZ_POISON ? EHWPOISON : 0;
+		err = EFAULT;
+	else if (page >= FZ_WINDOW)
+		err = 0;
+	else if (!(fz_host.page[page] & FZ_READ))
+		err = EFAULT;
+	else if (fz_host.page[page] & FZ_POISON)
+		err = EHWPOISON;
+
+	return err;
 }
 
 /* A huge page of which a part is changed is split, and unmapped for that. */
@@ -89,6 +94,7 @@ static void map_new(uint64_t page, uint64_t npages)
 	int flags = MAP_FIXED | MAP_NORESERVE;
 	uint64_t i;
 
+	fz_note("mmap %#lx+%#lx", page, npages);
 	flags |= area->kind == FZ_MEMFD ? MAP_SHARED : MAP_PRIVATE;
 	flags |= area->fd < 0 ? MAP_ANONYMOUS : 0;
 	FZ_ASSERT(mmap(hva(page), npages * PAGE_SIZE, PROT_READ | PROT_WRITE,
@@ -112,12 +118,12 @@ static void make_huge(unsigned int nr, bool zero)
 
 	madvise(hva(page), size, MADV_HUGEPAGE);
 	for (block = page; block < page + FZ_AREA_PAGES; block += FZ_BLOCK) {
-		volatile uint8_t *byte = hva(block);
+		uint8_t *byte = hva(block);
 
 		if (zero)
-			(void)*byte;
+			READ_ONCE(*byte);
 		else
-			*byte = 1;
+			WRITE_ONCE(*byte, 1);
 		fz_host.huge[block / FZ_BLOCK] = true;
 		set_pages(block, FZ_BLOCK, ALL | (zero ? 0 : FZ_PRIVATE));
 	}
@@ -282,7 +288,7 @@ static void write_pages(uint64_t page, uint64_t npages)
 	for (i = page; i < page + npages; i++) {
 		if (!writable(i))
 			continue;
-		*(volatile uint64_t *)hva(i) = i;
+		WRITE_ONCE(*(uint64_t *)hva(i), i);
 		fz_host_written(i);
 	}
 }
@@ -290,7 +296,7 @@ static void write_pages(uint64_t page, uint64_t npages)
 /* Host memory that is lost stays so: few pages, private and written to. */
 static void poison(uint64_t page)
 {
-	if (!fz_host.can_poison || fz_host.poisoned == MAX_POISONED ||
+	if (!fz_host.can_poison || fz_host.poisoned == FZ_MAX_POISONED ||
 	    fz_host.areas[page / FZ_AREA_PAGES].kind != FZ_ANON || !writable(page))
 		return;
 
@@ -301,6 +307,7 @@ static void poison(uint64_t page)
 		return;
 	}
 	fz_host.poisoned++;
+	fz_host.last_poisoned = page;
 	fz_host.page[page] |= FZ_POISON;
 	fz_host_gone(page, 1);
 }
@@ -327,7 +334,7 @@ void fz_host_change(void)
 	else if (what < 73)
 		unmap(page, min(npages, 64ul));
 	else if (what < 85)
-		fz_note("mmap %#lx+%#lx", page, npages), map_new(page, npages);
+		map_new(page, npages);
 	else if (what < 91)
 		truncate_area(nr);
 	else if (what < 94)

@@ -7,7 +7,8 @@
 #
 # DIR takes everything that the run leaves behind, first of all the console
 # log, DIR/console. Environment: KERNEL, INITRD; LIMIT, in seconds; APPEND,
-# more kernel parameters; and MODE:
+# more kernel parameters; GCOV=yes, for the coverage of a kernel that has some
+# to tell, in DIR/gcov (not with show and smp); and MODE:
 #   log    nothing is shown (default)
 #   show   what the program writes is shown as it comes, the kernel's words are
 #          not; the clock counts instructions, so that numbers repeat
@@ -25,6 +26,10 @@ limit=${LIMIT:-900}
 log=$dir/console
 cmdline="console=ttyS0,115200 loglevel=5 panic=-1 watchdog_thresh=30"
 cmdline+=" secretmem.enable=1"
+
+if [ "${GCOV:-}" = yes ]; then
+	cmdline+=" lab_gcov=/dev/ttyS1"
+fi
 
 case $machine in
 amd)		params='' ;;
@@ -77,9 +82,13 @@ qemu()
 			< /dev/null 2> "$dir/emulator"
 		;;
 	*)
+		if [ "${GCOV:-}" = yes ]; then
+			set -- "$@" -serial "file:$log" -serial "file:$dir/gcov"
+		else
+			set -- "$@" -serial "file:$log"
+		fi
 		exec qemu-system-x86_64 "$@" -accel tcg,thread=multi -smp 4 \
-			-monitor none -serial "file:$log" \
-			< /dev/null > "$dir/emulator" 2>&1
+			-monitor none < /dev/null > "$dir/emulator" 2>&1
 		;;
 	esac
 }
@@ -118,6 +127,7 @@ bochs_rc()
 		clock: sync=none, time0=utc
 		sound: waveoutdrv=dummy, waveindrv=dummy, midioutdrv=dummy
 		com1: enabled=1, mode=file, dev="$log"
+		com2: enabled=1, mode=file, dev="$dir/gcov"
 		log: "$dir/bochs.log"
 		panic: action=fatal
 		error: action=ignore

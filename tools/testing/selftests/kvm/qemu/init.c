@@ -13,11 +13,15 @@
  * itself. Otherwise it shares the console; the selftest's lines then go
  * through the kernel log, because there a line is never torn by a kernel
  * message, and a kernel message shows up behind the test that caused it.
+ *
+ * With lab_gcov=DEVICE, the kernel's coverage data is written there at the end,
+ * two lines for each file: its path, and its bytes in hexadecimal.
  */
 #define _GNU_SOURCE
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -279,6 +283,52 @@ static bool choose(int argc, char *argv[], char *cmd[])
 	return true;
 }
 
+static FILE *gcov;
+
+static int write_gcov(const char *path, const struct stat *st, int type,
+		      struct FTW *ftw)
+{
+	size_t len = strlen(path);
+	FILE *f;
+	int c;
+
+	(void)st;
+	(void)ftw;
+	if (type != FTW_F || len < 5 || strcmp(path + len - 5, ".gcda"))
+		return 0;
+	f = fopen(path, "r");
+	if (!f) {
+		warn("lab: %s", path);
+		return 0;
+	}
+	fprintf(gcov, "%s\n", path);
+	while ((c = getc(f)) != EOF)
+		fprintf(gcov, "%02x", c);
+	fprintf(gcov, "\n");
+	fclose(f);
+	return 0;
+}
+
+static void hand_out_gcov(const char *dev)
+{
+	struct termios t;
+
+	gcov = fopen(dev, "w");
+	if (!gcov) {
+		warn("lab: %s", dev);
+		return;
+	}
+	if (!tcgetattr(fileno(gcov), &t)) {
+		t.c_oflag &= ~OPOST;
+		tcsetattr(fileno(gcov), TCSANOW, &t);
+	}
+	/* Links lead to the build directory, which is not here. */
+	nftw("/sys/kernel/debug/gcov", write_gcov, 8, FTW_PHYS);
+	fflush(gcov);
+	tcdrain(fileno(gcov));
+	fclose(gcov);
+}
+
 static void open_console(void)
 {
 	int fd;
@@ -308,6 +358,8 @@ int main(int argc, char *argv[])
 		status = run(cmd, tty, !tty && is_test(argc, argv));
 	else
 		warnx("lab: %s: not one of demo, test, bench, run, shell", argv[1]);
+	if (getenv("lab_gcov"))
+		hand_out_gcov(getenv("lab_gcov"));
 
 	/* Nothing but a panic may tear the line that the run is judged by */
 	flush_log();
