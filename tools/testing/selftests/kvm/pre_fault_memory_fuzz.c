@@ -10,7 +10,7 @@
 #include <signal.h>
 #include <stdarg.h>
 
-#include "pre_fault_memory/fuzz.h"
+#include "pre_fault_memory/fuzz/fuzz.h"
 
 #define DEFAULT_CALLS	50000
 #define CALLS_PER_VM	1500

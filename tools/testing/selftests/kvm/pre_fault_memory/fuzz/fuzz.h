@@ -6,7 +6,7 @@
 #ifndef SELFTEST_KVM_PRE_FAULT_FUZZ_H
 #define SELFTEST_KVM_PRE_FAULT_FUZZ_H
 
-#include "pre_fault_memory.h"
+#include "../pre_fault_memory.h"
 
 /*
  * Host memory is named by page number. There is a window of areas, each of one
