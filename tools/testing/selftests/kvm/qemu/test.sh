@@ -79,12 +79,12 @@ program_for()
 		rounds=1000
 	fi
 	case $1 in
-	intel*-stress)	echo "run pre_fault_memory_stress_test -t $((seconds / 3)) -r $seed" ;;
-	intel*-fuzz)	echo "run pre_fault_memory_fuzz -n $((calls / 10)) -r $seed" ;;
-	*-stress)	echo "run pre_fault_memory_stress_test -t $seconds -r $seed" ;;
-	*-fuzz)		echo "run pre_fault_memory_fuzz -n $calls -r $seed" ;;
-	*-manners)	echo "run pre_fault_memory_manners_test" ;;
-	*-manners-smp)	echo "run pre_fault_memory_manners_test -s 30" ;;
+	intel*-stress)	echo "run /bin/pre_fault_memory_stress_test -t $((seconds / 3)) -r $seed" ;;
+	intel*-fuzz)	echo "run /bin/pre_fault_memory_fuzz -n $((calls / 10)) -r $seed" ;;
+	*-stress)	echo "run /bin/pre_fault_memory_stress_test -t $seconds -r $seed" ;;
+	*-fuzz)		echo "run /bin/pre_fault_memory_fuzz -n $calls -r $seed" ;;
+	*-manners)	echo "run /bin/pre_fault_memory_manners_test" ;;
+	*-manners-smp)	echo "run /bin/pre_fault_memory_manners_test -s 30" ;;
 	intel | intel-noad)
 			echo "test $t ${TEST_ARGS:--s 5 -r 50}" ;;
 	intel*)		echo "test $t ${TEST_ARGS:--s 5 -r 10}" ;;

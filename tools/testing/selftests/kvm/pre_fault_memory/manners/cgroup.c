@@ -125,7 +125,7 @@ static void at_limit(void)
 	struct kvm_pre_fault_memory range = { .size = LIMIT_SIZE }, done;
 	struct kvm_vcpu *vcpu;
 	uint64_t prefaulted;
-	int first, second;
+	int first, second, fd, ret;
 	char value[24];
 
 	/* Nothing to kill here: the allocation fails. */
@@ -140,12 +140,16 @@ static void at_limit(void)
 
 	/*
 	 * No new memory for this process itself until the limit is gone: its
-	 * page faults would be tried again and again, with nobody to kill.
+	 * page faults would be tried again and again, with nobody to kill, and
+	 * no file can be opened.
 	 */
+	fd = open(CGROUP "/memory.max", O_WRONLY);
+	TEST_ASSERT(fd >= 0, "memory.max");
 	first = pf_call(vcpu, &range);
 	done = range;
 	second = pf_call(vcpu, &range);
-	cgroup_limit("max");
+	ret = write(fd, "max", 3);
+	TEST_ASSERT(ret == 3, "memory.max");
 
 	prefaulted = pf_stats(vcpu).prefaulted;
 	printf("errno %d with %llu MiB done, then %d with %llu more\n", first,
