@@ -9,8 +9,8 @@
 # done there: MACHINE-stress, MACHINE-fuzz, MACHINE-manners (one CPU, and a clock
 # that counts instructions) or MACHINE-manners-smp (several, the host's clock).
 #
-# Environment: BUILD_PATH, KERNEL_IMAGE; T, the one test of the selftest to run,
-# or one of those other programs;
+# Environment: BUILD_PATH, KERNEL_IMAGE; T, the one test to run, or one of those
+# other programs;
 # DEBUG, the sanitizer whose kernel is wanted everywhere; RELEASE=1, to take as
 # long as befits a release; SEED, of random numbers; JOBS, how many runs are
 # made at the same time; TEST_ARGS, the selftest's arguments instead of ours.
@@ -25,6 +25,7 @@ count=0
 failures=0
 declare -A pid_of=() started=()
 pending=()
+covered=()
 tty=
 [ ! -t 2 ] || tty=yes
 
@@ -83,8 +84,8 @@ program_for()
 	intel*-fuzz)	echo "run /bin/pre_fault_memory_fuzz -n $((calls / 10)) -r $seed" ;;
 	*-stress)	echo "run /bin/pre_fault_memory_stress_test -t $seconds -r $seed" ;;
 	*-fuzz)		echo "run /bin/pre_fault_memory_fuzz -n $calls -r $seed" ;;
-	*-manners)	echo "run /bin/pre_fault_memory_manners_test" ;;
-	*-manners-smp)	echo "run /bin/pre_fault_memory_manners_test -s 30" ;;
+	*-manners)	echo "run /bin/pre_fault_memory_manners_test $only" ;;
+	*-manners-smp)	echo "run /bin/pre_fault_memory_manners_test -s 30 $only" ;;
 	intel | intel-noad)
 			echo "test $t ${TEST_ARGS:--s 5 -r 50}" ;;
 	intel*)		echo "test $t ${TEST_ARGS:--s 5 -r 10}" ;;
@@ -94,19 +95,23 @@ program_for()
 
 start()
 {
-	local run=$1 dir=$out/$1 mode=log kernel what
+	local run=$1 dir=$out/$1 mode=log gcov='' kernel what
 
 	case $run in
 	*-manners)	mode=count ;;
 	esac
 	kernel=$(kernel_for "$run")
 	what=$(program_for "$run")
+	if [ "$kernel" = kernel-kasan ]; then
+		gcov=yes
+		covered+=("$dir")
+	fi
 	rm -rf "${dir:?}"
 	mkdir -p "$dir"
 	say "$run: $kernel boots to $what (log in $dir/console)"
 	# shellcheck disable=SC2086
 	KERNEL=$BUILD_PATH/$kernel/$KERNEL_IMAGE \
-	INITRD=$BUILD_PATH/initramfs.cpio.gz LIMIT=${LIMIT:-1800} MODE=$mode SMP=1 \
+	INITRD=$BUILD_PATH/initramfs.cpio.gz LIMIT=${LIMIT:-1800} MODE=$mode SMP=1 GCOV=$gcov \
 		"$here/boot.sh" "${run%-@(stress|fuzz|manners|manners-smp)}" "$dir" $what \
 		> /dev/null 2> "$dir/boot" &
 	pid_of[$run]=$!
@@ -152,9 +157,16 @@ stop_all()
 trap 'stop_all 130' INT TERM
 trap 'stop_all $?' EXIT
 
-# With one test of the selftest, the other programs are not run, or only one.
+# Whose test is it that is asked for?
+program=$t
+only=
+if [ -n "$t" ] && "$BUILD_PATH/selftests/pre_fault_memory_manners_test" -l 2>&1 |
+		grep -xF -e "$t" > /dev/null; then
+	program=manners
+	only="-t $t"
+fi
 for run; do
-	case $t:$run in
+	case $program:$run in
 	:* | stress:*-stress | fuzz:*-fuzz | manners:*-manners*)
 		pending+=("$run") ;;
 	stress:* | fuzz:* | manners:* | scan:* | *-stress | *-fuzz | *-manners*)
@@ -183,6 +195,22 @@ while [ ${#pending[@]} -gt 0 ] || [ ${#pid_of[@]} -gt 0 ]; do
 	done
 	progress
 done
+
+# How much of our files all of that has executed
+coverage()
+{
+	local verdict=ok
+
+	"$here/coverage.sh" "$BUILD_PATH/kernel-kasan" "${covered[@]}" \
+		> "$out/coverage" 2>&1 || verdict="not ok"
+	sed 's/^/# /' "$out/coverage"
+	echo "$verdict coverage: what is not covered has a reason"
+}
+
+if [ -z "$t" ] && [ ${#covered[@]} -gt 0 ]; then
+	coverage > "$out/tap"
+	emit "$out/tap"
+fi
 
 echo "1..$count"
 [ "$count" -gt 0 ] && [ "$failures" -eq 0 ]
