@@ -127,9 +127,9 @@ static void change_something(void)
 {
 	unsigned int what = fz_below(100);
 
-	if (what < 35)
+	if (what < 32)
 		fz_slot_change();
-	else if (what < 75)
+	else if (what < 68)
 		fz_host_change();
 	else
 		fz_vcpu_change();

@@ -66,7 +66,7 @@ for run; do
 	export out=$work/$n
 	unpack "$run/gcov"
 	[ -d "$out" ] || { echo "$run/gcov: no coverage data" >&2; exit 1; }
-	if [ $n = 1 ]; then
+	if [ "$n" = 1 ]; then
 		cp -a "$out" "$work/all"
 	else
 		gcov-tool merge "$work/all" "$out" -o "$work/merged" > /dev/null

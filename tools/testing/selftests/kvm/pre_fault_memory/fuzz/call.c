@@ -54,12 +54,17 @@ static uint64_t random_gpa(struct fz_slot *near)
 	};
 	uint64_t gfn, n;
 
+	/* Few pages are lost: have a look at them. */
+	if (fz_host.poisoned && fz_chance(5)) {
+		gfn = fz_gfn_of_page(fz_host.last_poisoned);
+		if (gfn != -1ul)
+			return gfn * PAGE_SIZE;
+	}
+	/* Things are to happen to what is mapped. */
+	if (!near && fz_chance(40))
+		near = fz_slot_at(0, fz_vm.last_gfn);
 	if (!near)
 		near = fz_random_slot();
-	/* Few pages are lost: have a look at them. */
-	if (fz_chance(10) && fz_host.last_poisoned >= near->page &&
-	    fz_host.last_poisoned - near->page < near->npages)
-		return (near->gfn + fz_host.last_poisoned - near->page) * PAGE_SIZE;
 	switch (fz_below(20)) {
 	case 0:
 		return fz_random() & ~(PAGE_SIZE - 1ul);
@@ -310,6 +315,10 @@ static int call_once(struct fz_vcpu *vcpu, const struct fz_call *call,
 		FZ_ASSERT(done == want.done, "%#lx done, expected %#lx", done,
 			  want.done);
 	}
+
+	/* By what was expected, lest the time of a signal matter. */
+	if (want.done && !vcpu->as)
+		fz_vm.last_gfn = call->range.gpa / PAGE_SIZE;
 
 	want.min_pages = 0;
 	want.max_pages = 0;

@@ -115,6 +115,7 @@ struct fz_vm {
 	struct fz_vcpu vcpus[FZ_NR_VCPUS];
 	struct fz_slot slots[FZ_NR_SLOTS];
 	uint64_t recycled;
+	uint64_t last_gfn;	/* that a call has had mapped, not in SMM */
 };
 
 struct fz_call {
@@ -178,6 +179,7 @@ void fz_slot_change(void);
 void fz_vcpu_init(void);
 void fz_vcpu_reset(void);
 void fz_vcpu_change(void);
+uint64_t fz_gfn_of_page(uint64_t page);
 int fz_set_slot(const struct fz_slot *slot, uint64_t npages);
 void fz_slot_deleted(struct fz_slot *slot);
 struct fz_slot *fz_random_slot(void);

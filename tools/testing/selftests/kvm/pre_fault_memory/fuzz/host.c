@@ -247,7 +247,7 @@ static void truncate_area(unsigned int nr)
 }
 
 /* Punch a hole into the file below a shared mapping. */
-static void punch(uint64_t page, uint64_t npages)
+static void punch(uint64_t page)
 {
 	if (fz_host.areas[page / FZ_AREA_PAGES].kind != FZ_MEMFD ||
 	    !(fz_host.page[page] & FZ_WRITE))
@@ -327,20 +327,20 @@ void fz_host_change(void)
 
 	if (what < 30)
 		write_pages(page, min(npages, 64ul));
-	else if (what < 50)
+	else if (what < 46)
 		discard(page, npages);
-	else if (what < 68)
+	else if (what < 60)
 		change_protection(page, npages);
-	else if (what < 73)
+	else if (what < 64)
 		unmap(page, min(npages, 64ul));
-	else if (what < 85)
+	else if (what < 74)
 		map_new(page, npages);
-	else if (what < 91)
+	else if (what < 80)
 		truncate_area(nr);
-	else if (what < 94)
-		punch(page, npages);
-	else if (what < 98)
-		renew_area(nr, fz_below(FZ_NR_KINDS));
+	else if (what < 83)
+		punch(page);
+	else if (what < 97)
+		renew_area(nr, fz_chance(30) ? FZ_THP : fz_below(FZ_NR_KINDS));
 	else
 		poison(page);
 }

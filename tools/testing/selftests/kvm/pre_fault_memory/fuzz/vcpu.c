@@ -7,6 +7,7 @@
 #include "fuzz.h"
 #include "svm_util.h"
 
+#define WRITTEN		0x5eed1234u
 #define GUEST_PORT	0x10
 /* Where the guest may go: no APIC, and in reach of 32 bits */
 #define GUEST_END	(0xc0000000ul / PAGE_SIZE)
@@ -96,23 +97,32 @@ static void touch(void)
 {
 	struct fz_vcpu *vcpu = &fz_vm.vcpus[FZ_RUNNER];
 	struct kvm_regs regs = { .rip = FZ_CODE_GPA, .rflags = 2 };
-	struct fz_slot *slot = fz_random_slot();
-	uint64_t off = fz_below(min(slot->npages, 4096ul)), page;
+	struct fz_slot *slot = fz_slot_at(0, fz_vm.last_gfn);
+	uint64_t off = fz_vm.last_gfn, page;
 	struct kvm_sregs sregs;
+	uint32_t word;
 	bool write;
 
+	/* Where a call has just been, or anywhere */
+	if (slot && fz_below(2)) {
+		off -= slot->gfn;
+	} else {
+		slot = fz_random_slot();
+		off = fz_below(min(slot->npages, 4096ul));
+	}
 	page = slot->page + off;
 	if (slot->as || slot - fz_vm.slots >= FZ_USER_SLOTS || vcpu->as ||
 	    slot->gfn + off >= GUEST_END || fz_host_errno(page) ||
 	    (page < FZ_WINDOW && fz_host.huge[page / FZ_BLOCK]))
 		return;
 
-	write = page < FZ_WINDOW && fz_host.page[page] & FZ_WRITE && fz_below(2);
+	write = page < FZ_WINDOW && fz_host.page[page] & FZ_WRITE &&
+		(slot->flags & KVM_MEM_READONLY || fz_below(2));
 	fz_note("guest %s gfn %#lx, page %#lx", write ? "writes" : "reads",
 		slot->gfn + off, page);
 
 	regs.rbx = (slot->gfn + off) * PAGE_SIZE;
-	regs.rcx = write;
+	regs.rcx = write ? WRITTEN : 0;
 	FZ_ASSERT(!ioctl(vcpu->fd, KVM_GET_SREGS, &sregs), "KVM_GET_SREGS");
 	flat(&sregs.cs, 11);
 	flat(&sregs.ds, 3);
@@ -139,6 +149,12 @@ static void touch(void)
 			  vcpu->run->io.port == GUEST_PORT,
 			  "the guest's exit reason %u", vcpu->run->exit_reason);
 	}
+
+	/* What the guest has seen is what the host has, and the reverse. */
+	FZ_ASSERT(!ioctl(vcpu->fd, KVM_GET_REGS, &regs), "KVM_GET_REGS");
+	word = READ_ONCE(*(uint32_t *)(fz_host.mem + page * PAGE_SIZE));
+	FZ_ASSERT(word == (write ? WRITTEN : (uint32_t)regs.rax),
+		  "the host has %#x, the guest %#llx", word, regs.rax);
 
 	if (write)
 		fz_host_written(page);
@@ -298,13 +314,13 @@ void fz_vcpu_change(void)
 		return;
 	}
 
-	if (what < 40)
+	if (what < 50)
 		touch();
-	else if (what < 70)
+	else if (what < 75)
 		toggle_smm(&fz_vm.vcpus[fz_below(2)]);
 	else if (raw->nested)
 		return;
-	else if (what < 78)
+	else if (what < 82)
 		random_cpuid(raw, false);
 	else if (what < 94)
 		random_regs(raw);

@@ -10,7 +10,7 @@ struct fz_vm fz_vm;
 
 #define KVM_PAGES(n)		(FZ_OWN + 4 + (n))
 #define APIC_GPA		0xfee00000ul
-/* As many user slots as private ones are not, see KVM_USER_MEM_SLOTS */
+/* Not the number that KVM gives it, but of no slot of the user's */
 #define PRIVATE_ID		0xffff
 
 static bool param(const char *path)
@@ -60,6 +60,20 @@ struct fz_slot *fz_random_slot(void)
 	}
 
 	return NULL;
+}
+
+/* Where the first slot that has it maps a host page; -1 if there is none */
+uint64_t fz_gfn_of_page(uint64_t page)
+{
+	struct fz_slot *slot = fz_vm.slots;
+
+	for (; slot < fz_vm.slots + FZ_NR_SLOTS; slot++) {
+		if (slot->used && page >= slot->page &&
+		    page - slot->page < slot->npages)
+			return slot->gfn + page - slot->page;
+	}
+
+	return -1ul;
 }
 
 int fz_set_slot(const struct fz_slot *slot, uint64_t npages)
@@ -165,8 +179,8 @@ static void create_slot(struct fz_slot *slot)
 	slot->as = fz_facts.smm && fz_chance(25);
 	slot->page = page;
 	slot->npages = npages;
-	slot->flags = fz_chance(15) ? KVM_MEM_READONLY : 0;
-	slot->flags |= fz_chance(20) ? KVM_MEM_LOG_DIRTY_PAGES : 0;
+	slot->flags = fz_chance(30) ? KVM_MEM_READONLY : 0;
+	slot->flags |= fz_chance(30) ? KVM_MEM_LOG_DIRTY_PAGES : 0;
 	if (!place(slot))
 		return;
 
@@ -207,13 +221,20 @@ static void move_slot(struct fz_slot *slot)
 void fz_slot_change(void)
 {
 	struct fz_slot *slot = &fz_vm.slots[fz_below(FZ_USER_SLOTS)];
+	struct fz_slot *last = fz_slot_at(0, fz_vm.last_gfn);
 	unsigned int what = fz_below(100);
+
+	/* All mappings go with any deletion: more often, change what is mapped. */
+	if (last && last - fz_vm.slots < FZ_USER_SLOTS && fz_chance(40)) {
+		toggle_dirty_log(last);
+		return;
+	}
 
 	if (!slot->used) {
 		create_slot(slot);
 	} else if (what < 60) {
 		toggle_dirty_log(slot);
-	} else if (what < 75) {
+	} else if (what < 72) {
 		move_slot(slot);
 	} else {
 		fz_note("slot %u:%u deleted", slot->as, slot->id);
