@@ -15,6 +15,7 @@
 #define DEFAULT_SECONDS		60
 #define DEFAULT_VCPUS		3
 #define DEFAULT_WATCHDOG	30
+#define DEFAULT_REPEAT		16
 /* For what has not happened yet by then */
 #define SECONDS_MORE		30
 #define MAIN_TAG		0x51
@@ -28,6 +29,7 @@ struct stress stress = {
 	.nr_vcpus = DEFAULT_VCPUS,
 	.npages = MAX_PAGES,
 	.watchdog = DEFAULT_WATCHDOG,
+	.repeat = DEFAULT_REPEAT,
 	.tag = MAIN_TAG,
 };
 
@@ -204,6 +206,20 @@ static void wait_for_all(void)
 	}
 }
 
+static void wait_for_killer(pid_t pid)
+{
+	double end = pf_now() + (double)stress.watchdog * pf_slowness;
+
+	while (!waitpid(pid, NULL, WNOHANG)) {
+		if (pf_now() > end) {
+			stress_fail(V_STUCK, NULL, 0,
+				    "a VM that was killed does not end");
+			return;
+		}
+		usleep(1000);
+	}
+}
+
 static void print_counts(void)
 {
 	struct shared *s = stress.shared;
@@ -259,7 +275,8 @@ static void help(const char *name)
 	unsigned int i;
 
 	printf("usage: %s [-t SECONDS] [-r SEED] [-v VCPUS] [-s FACTOR] [-d LIST]\n"
-	       "       [-x LIST] [-b LIST] [-p PAGES] [-w SECONDS] [-n] [-h]\n"
+	       "       [-x LIST] [-b LIST] [-p PAGES] [-w SECONDS] [-l LOOPS] [-n]\n"
+	       "       [-h]\n"
 	       " -t: run for so long (default %u)\n"
 	       " -r: seed (default: from the clock). Each thread makes the same\n"
 	       "     decisions again; how the threads meet is left to the scheduler\n"
@@ -270,9 +287,11 @@ static void help(const char *name)
 	       " -b: kinds of host memory (default: all)\n"
 	       " -p: pages in each memslot, up to %u (default %u)\n"
 	       " -w: no progress for so long is a failure (default %u)\n"
+	       " -l: the guest loops up to so many times over its pages (default %u)\n"
 	       " -n: no pre-faults, as a control\n"
 	       "ways to disturb:", name, DEFAULT_SECONDS, MAX_VCPUS,
-	       DEFAULT_VCPUS, MAX_PAGES, MAX_PAGES, DEFAULT_WATCHDOG);
+	       DEFAULT_VCPUS, MAX_PAGES, MAX_PAGES, DEFAULT_WATCHDOG,
+	       DEFAULT_REPEAT);
 	for (i = 0; i < NR_OPS; i++)
 		printf("%s %s", i % 8 ? "" : "\n  ", op_names[i]);
 	printf("\nkinds of memory:");
@@ -291,7 +310,7 @@ static void parse(int argc, char *argv[])
 	memset(stress.enabled, true, sizeof(stress.enabled));
 	memset(stress.kinds, true, sizeof(stress.kinds));
 
-	while (ok && (opt = getopt(argc, argv, "b:d:hnp:r:s:t:v:w:x:")) != -1) {
+	while (ok && (opt = getopt(argc, argv, "b:d:hl:np:r:s:t:v:w:x:")) != -1) {
 		switch (opt) {
 		case 'b':
 			memset(stress.kinds, false, sizeof(stress.kinds));
@@ -303,6 +322,9 @@ static void parse(int argc, char *argv[])
 			if (strcmp(optarg, "none"))
 				ok = parse_list(optarg, op_names, NR_OPS,
 						stress.enabled, true);
+			break;
+		case 'l':
+			stress.repeat = atoi(optarg);
 			break;
 		case 'n':
 			stress.enabled[OP_PREFAULT] = false;
@@ -336,7 +358,7 @@ static void parse(int argc, char *argv[])
 	}
 
 	if (!ok || !pf_slowness || !stress.nr_vcpus || !stress.npages ||
-	    !stress.watchdog || stress.nr_vcpus > MAX_VCPUS ||
+	    !stress.watchdog || !stress.repeat || stress.nr_vcpus > MAX_VCPUS ||
 	    stress.npages > MAX_PAGES)
 		help(argv[0]);
 	if (!stress.kinds[KIND_MEMFD])
@@ -386,7 +408,7 @@ int main(int argc, char *argv[])
 	WRITE_ONCE(stress.shared->stop, true);
 	wait_for_all();
 	if (killer)
-		waitpid(killer, NULL, 0);
+		wait_for_killer(killer);
 
 	print_counts();
 	if (!any_failed() && never_happened())

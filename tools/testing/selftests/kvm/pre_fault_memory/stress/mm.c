@@ -68,12 +68,14 @@ static struct page *range_page(struct range *r, unsigned int i)
 	return &r->area->bufs[r->buf].pages[r->first + i];
 }
 
-static void range_lock(struct range *r)
+static void range_lock(struct worker *w, struct range *r)
 {
 	unsigned int i;
 
-	for (i = 0; i < r->nr; i++)
+	for (i = 0; i < r->nr; i++) {
 		page_lock(range_page(r, i));
+		w->progress++;
+	}
 }
 
 static void range_unlock(struct worker *w, struct range *r, enum op op)
@@ -120,12 +122,14 @@ static void range_bad(struct range *r, bool bad)
 	}
 }
 
-static void range_check(struct range *r)
+static void range_check(struct worker *w, struct range *r)
 {
 	unsigned int i;
 
-	for (i = 0; i < r->nr; i++)
+	for (i = 0; i < r->nr; i++) {
 		page_check(r->area, r->buf, r->first + i);
+		w->progress++;
+	}
 }
 
 static void must(bool ok, struct range *r, const char *what)
@@ -149,6 +153,7 @@ static void op_write(struct worker *w, struct range *r)
 		page_end(p, version);
 		note(&p->history, w, OP_WRITE, version);
 		page_unlock(p);
+		w->progress++;
 	}
 	did(w, OP_WRITE);
 }
@@ -161,9 +166,9 @@ static void op_drop(struct worker *w, struct range *r, enum op op)
 	if (op == OP_REMOVE && !is_shared)
 		return;
 
-	range_lock(r);
+	range_lock(w, r);
 	if (rnd_one_in(w, 4))
-		range_check(r);
+		range_check(w, r);
 	if (op == OP_REMOVE || !is_shared)
 		range_begin_blank(r);
 	must(!madvise(r->mem, r->size,
@@ -180,7 +185,7 @@ static void op_free(struct worker *w, struct range *r)
 	if (r->area->kind != KIND_ANON && r->area->kind != KIND_THP)
 		return;
 
-	range_lock(r);
+	range_lock(w, r);
 	range_begin_blank(r);
 	must(!madvise(r->mem, r->size, MADV_FREE), r, "MADV_FREE");
 	range_unlock(w, r, OP_FREE);
@@ -191,7 +196,7 @@ static void op_protect(struct worker *w, struct range *r)
 {
 	bool readable = rnd_one_in(w, 2);
 
-	range_lock(r);
+	range_lock(w, r);
 	if (!readable)
 		range_bad(r, true);
 	must(!mprotect(r->mem, r->size, readable ? PROT_READ : PROT_NONE), r,
@@ -208,7 +213,7 @@ static void op_protect(struct worker *w, struct range *r)
 /* Away and back again: in between there is nothing. */
 static void op_mremap(struct worker *w, struct range *r, void *spare)
 {
-	range_lock(r);
+	range_lock(w, r);
 	range_bad(r, true);
 	must(mremap(r->mem, r->size, r->size, MREMAP_MAYMOVE | MREMAP_FIXED,
 		    spare) == spare, r, "mremap()");
@@ -217,7 +222,7 @@ static void op_mremap(struct worker *w, struct range *r, void *spare)
 		    r->mem) == r->mem, r, "mremap()");
 	range_bad(r, false);
 	if (rnd_one_in(w, 4))
-		range_check(r);
+		range_check(w, r);
 	range_unlock(w, r, OP_MREMAP);
 	did(w, OP_MREMAP);
 }
@@ -232,7 +237,7 @@ static void op_renew(struct worker *w, struct range *r)
 	else if (r->area->kind != KIND_FILE)
 		flags |= MAP_ANONYMOUS;
 
-	range_lock(r);
+	range_lock(w, r);
 	if (r->area->kind != KIND_MEMFD)
 		range_begin_blank(r);
 	must(mmap(r->mem, r->size, PROT_READ | PROT_WRITE, flags, fd,
@@ -356,9 +361,16 @@ static void op_fork(struct worker *w)
 	pid_t pid;
 
 	r.nr = min_t(unsigned int, stress.npages - r.first, MAX_CHILD_PAGES);
-	for (i = 0; i < r.nr; i++)
-		mine[i] = r.area->kind != KIND_MEMFD &&
-			  page_trylock(range_page(&r, i));
+	for (i = 0; i < r.nr; i++) {
+		struct page *p = range_page(&r, i);
+
+		mine[i] = r.area->kind != KIND_MEMFD && page_trylock(p);
+		/* MADV_FREE has it lose its contents at any time. */
+		if (mine[i] && p->blank > p->floor) {
+			page_unlock(p);
+			mine[i] = false;
+		}
+	}
 
 	pid = fork();
 	if (!pid) {
@@ -493,6 +505,6 @@ void whole_mm_main(struct worker *w)
 			usleep(10000);
 		}
 		w->progress++;
-		rnd_sleep(w, 2000);
+		pace(w, 2000);
 	}
 }

@@ -26,7 +26,7 @@ void signals_main(struct worker *w)
 			did(w, OP_SIGNAL);
 		}
 		w->progress++;
-		rnd_sleep(w, 5000);
+		pace(w, 5000);
 	}
 }
 
@@ -49,7 +49,7 @@ void nx_main(struct worker *w)
 			return;
 		}
 		did(w, OP_NX);
-		rnd_sleep(w, 50000);
+		pace(w, 50000);
 	}
 	pf_write_str(NX, old);
 }

@@ -109,7 +109,7 @@ void slots_main(struct worker *w)
 		}
 		pthread_mutex_unlock(&area->mutex);
 		w->progress++;
-		rnd_sleep(w, 20000);
+		pace(w, 20000);
 	}
 }
 
@@ -148,10 +148,11 @@ static void read_log(struct worker *w, struct area *area)
 
 		if (log[i / 64] & 1ul << i % 64) {
 			d->seen = n;
-			if (!LOAD(d->writing) && LOAD(d->last_write) + 1 < n)
+			/* A read may do, which maps the page as writable. */
+			if (!LOAD(d->active) && LOAD(d->last) + 1 < n)
 				stress_fail(V_DIRTY, area, i,
-					    "in the dirty log, but last written before log %u; this is %u",
-					    d->last_write + 1, n);
+					    "in dirty log %u, but not accessed since before log %u",
+					    n, d->last + 1);
 		}
 		if (due[i] > d->seen)
 			stress_fail(V_DIRTY, area, i,

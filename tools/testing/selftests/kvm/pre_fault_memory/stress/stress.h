@@ -109,9 +109,9 @@ struct page {
 
 /* A page of a memslot, for the dirty log: the numbers are of its readings. */
 struct dirty {
-	bool writing;
-	/* The last one that had begun when a write ended */
-	uint32_t last_write;
+	/* Accesses of the guest, and the last reading that had begun then */
+	unsigned int active;
+	uint32_t last;
 	/* A write has to be in this one, or in a later one... */
 	uint32_t due;
 	/* ...of this period of logging. */
@@ -170,6 +170,8 @@ struct worker {
 		uint64_t state;
 	} random;
 	unsigned long progress;
+	/* What the vCPUs had done when this one disturbed them last */
+	unsigned long paced;
 	bool done;
 	/* The watchdog wants to know where the vCPU is. */
 	bool dump;
@@ -187,6 +189,8 @@ struct stress {
 	unsigned int nr_vcpus;
 	unsigned int npages;
 	unsigned int watchdog;
+	/* Loops of the guest over its pages, without an exit to here */
+	unsigned int repeat;
 	bool no_pre_fault;
 	bool kinds[NR_KINDS];
 	bool enabled[NR_ALL_OPS];
@@ -226,6 +230,7 @@ unsigned int rnd_below(struct worker *w, unsigned int limit);
 bool rnd_one_in(struct worker *w, unsigned int n);
 void rnd_seed(struct worker *w, uint64_t seed);
 void rnd_sleep(struct worker *w, unsigned int max_usecs);
+void pace(struct worker *w, unsigned int max_usecs);
 
 static inline bool stopping(void)
 {

@@ -13,7 +13,6 @@
 
 #define GUEST_PORT	0x5a0
 #define MAX_ORDERS	24
-#define MAX_REPEAT	16
 #define MAX_CALLS	8
 /* What an access to no memslot reads */
 #define MMIO_DATA	0x4f494d4d4f494d4dul
@@ -253,15 +252,25 @@ static bool guest_run(struct worker *w, struct look *looks, unsigned int nr)
 	}
 }
 
+static void access_end(struct area *area, unsigned int page)
+{
+	struct dirty *d = &area->dirty[page];
+	uint32_t last = LOAD(d->last), now = LOAD(area->log_begun);
+
+	while (last < now &&
+	       !__atomic_compare_exchange_n(&d->last, &last, now, false,
+					    __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+		;
+	__atomic_sub_fetch(&d->active, 1, __ATOMIC_SEQ_CST);
+}
+
 static void order_write(struct worker *w, struct look *l, unsigned int i)
 {
 	struct area *area = l->area;
-	struct dirty *d = &area->dirty[l->page];
 	unsigned int buf = l->window.cur, word;
 	struct page *p = &area->bufs[buf].pages[l->page];
 
 	page_check(area, buf, l->page);
-	STORE(d->writing, true);
 	l->period = LOAD(area->period);
 	l->log_done = LOAD(area->log_done);
 	l->version = page_begin(p);
@@ -304,8 +313,6 @@ static void check_write(struct worker *w, struct look *l)
 		STORE(d->due, l->log_done + 1);
 		STORE(d->period, l->period);
 	}
-	STORE(d->last_write, LOAD(area->log_begun));
-	STORE(d->writing, false);
 
 	if (l->mmio)
 		page_store(area, buf, l->page, l->version);
@@ -339,6 +346,8 @@ static void give_orders(struct worker *w, struct look *looks, unsigned int nr)
 		};
 		if (l->write)
 			l->write = own_page(l->area, l->page);
+		__atomic_add_fetch(&l->area->dirty[l->page].active, 1,
+				   __ATOMIC_SEQ_CST);
 		window_open(l->area, l->page, &l->window);
 		w->block->orders[i].gva = l->window.gpa + l->page * PAGE_SIZE;
 		w->block->orders[i].write = l->write;
@@ -354,12 +363,12 @@ static bool guest_turn(struct worker *w)
 
 	give_orders(w, looks, nr);
 	w->block->nr = nr;
-	w->block->repeat = rnd_one_in(w, 4) ? 1 + rnd_below(w, MAX_REPEAT) : 1;
+	w->block->repeat = rnd_one_in(w, 4) ? 1 + rnd_below(w, stress.repeat) : 1;
 	w->block->seq = ++w->block_seq;
 
 	if (!guest_run(w, looks, nr))
 		return false;
-	count(&stress.shared->guest_loops, 1);
+	count(&stress.shared->guest_loops, w->block->repeat);
 	if (w->block->answer != w->block_seq)
 		stress_fail(V_PAGES, NULL, 0,
 			    "vCPU %u: the guest answered order %lu instead of %u, which is in slot 0",
@@ -368,6 +377,7 @@ static bool guest_turn(struct worker *w)
 	for (i = 0; i < nr; i++) {
 		struct look *l = &looks[i];
 
+		access_end(l->area, l->page);
 		if (l->write) {
 			check_write(w, l);
 			__atomic_sub_fetch(&l->area->writers, 1,
@@ -429,6 +439,10 @@ static bool pre_fault_call(struct worker *w, struct area *area,
 		stress_fail(V_CALLS, area, min(page, stress.npages - 1),
 			    "a pre-fault of gpa %#llx, size %#llx ended with errno %d at gpa %#llx, size %#llx",
 			    old.gpa, old.size, err, range->gpa, range->size);
+	if (!err && page >= stress.npages)
+		stress_fail(V_CALLS, area, stress.npages - 1,
+			    "a pre-fault at gpa %#llx, behind the memslot, did %#llx",
+			    old.gpa, range->gpa - old.gpa);
 	if (err && !error_allowed(err, area, page, &window))
 		stress_fail(V_CALLS, area, min(page, stress.npages - 1),
 			    "errno %d (%s) of a pre-fault at gpa %#llx, size %#llx; memslot %s",

@@ -4,7 +4,7 @@
  * disturb it.
  */
 #define _GNU_SOURCE
-#include <sys/syscall.h>
+#include <time.h>
 
 #include "stress.h"
 
@@ -116,6 +116,27 @@ void rnd_sleep(struct worker *w, unsigned int max_usecs)
 		sched_yield();
 }
 
+/*
+ * The same for who disturbs all vCPUs: on a slow machine they would get nowhere,
+ * unless one of them has got something done in between.
+ */
+void pace(struct worker *w, unsigned int max_usecs)
+{
+	double end = pf_now() + 1;
+	unsigned long sum;
+	unsigned int i;
+
+	rnd_sleep(w, max_usecs);
+	do {
+		for (sum = 0, i = 0; i < stress.nr_vcpus; i++)
+			sum += READ_ONCE(stress.workers[i].progress);
+		if (sum != w->paced)
+			break;
+		usleep(500);
+	} while (pf_now() < end && !stopping());
+	w->paced = sum;
+}
+
 enum op choose_op(struct worker *w, const enum op *ops)
 {
 	unsigned int nr, wanted = 0, n;
@@ -134,9 +155,12 @@ enum op choose_op(struct worker *w, const enum op *ops)
 void note(struct history *h, struct worker *w, enum op op, uint32_t version)
 {
 	uint32_t nr = __atomic_fetch_add(&h->nr, 1, __ATOMIC_RELAXED);
+	struct timespec now;
 
+	/* That is without a system call. */
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
 	h->events[nr % NR_HISTORY] = (struct event) {
-		.when = pf_now() - stress.start,
+		.when = now.tv_sec + now.tv_nsec / 1e9 - stress.start,
 		.version = version,
 		.op = op,
 		.worker = w->id,
