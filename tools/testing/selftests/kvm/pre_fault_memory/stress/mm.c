@@ -18,6 +18,8 @@
 #endif
 
 #define MAX_OFFLINE	100
+/* More than that takes long, with a fault for each. */
+#define MAX_WRITE_PAGES	64
 #define MAX_CHILD_PAGES	128
 #define MAX_MOVE_PAGES	64
 #define UNPOISON	"/sys/kernel/debug/hwpoison/unpoison-pfn"
@@ -42,7 +44,7 @@ static struct range choose_range(struct worker *w)
 	};
 	unsigned int max = stress.npages - r.first;
 
-	switch (rnd_below(w, 8)) {
+	switch (rnd_below(w, 16)) {
 	case 0:
 		r.first = 0;
 		r.nr = stress.npages;
@@ -50,12 +52,11 @@ static struct range choose_range(struct worker *w)
 	case 1:
 		r.nr = 1 + rnd_below(w, max);
 		break;
-	case 2:
-	case 3:
-		r.nr = 1 + rnd_below(w, min(max, 16u));
+	case 2 ... 5:
+		r.nr = 1 + rnd_below(w, min(max, 64u));
 		break;
 	default:
-		r.nr = 1;
+		r.nr = 1 + rnd_below(w, min(max, 4u));
 	}
 
 	r.mem = r.area->bufs[r.buf].mem + r.first * PAGE_SIZE;
@@ -142,7 +143,7 @@ static void op_write(struct worker *w, struct range *r)
 {
 	unsigned int i;
 
-	for (i = 0; i < r->nr; i++) {
+	for (i = 0; i < r->nr && i < MAX_WRITE_PAGES; i++) {
 		struct page *p = range_page(r, i);
 		uint32_t version;
 
@@ -453,20 +454,28 @@ static void op_compact(struct worker *w)
 		did(w, OP_COMPACT);
 }
 
-/* Takes the Accessed bits away. */
+/* Takes the Accessed bits away from what is mapped of a buffer. */
 static void op_idle(struct worker *w)
 {
-	static uint64_t all[512] = { [0 ... 511] = -1ul };
-	int fd = open(PAGE_IDLE, O_WRONLY);
+	struct range r = choose_range(w);
+	uint64_t pfn, all = -1ul;
+	unsigned int i;
+	int fd;
 
+	fd = open(PAGE_IDLE, O_WRONLY);
 	if (fd < 0) {
 		op_missing(OP_IDLE, "no idle page tracking");
 		return;
 	}
-	while (write(fd, all, sizeof(all)) > 0)
-		;
+	for (i = 0; i < r.nr; i += 1 + rnd_below(w, 64)) {
+		pfn = pf_pagemap(r.mem + i * PAGE_SIZE);
+		if (!(pfn & PAGEMAP_PRESENT))
+			continue;
+		pfn &= PAGEMAP_PFN;
+		if (pwrite(fd, &all, sizeof(all), pfn / 64 * 8) == sizeof(all))
+			did(w, OP_IDLE);
+	}
 	close(fd);
-	did(w, OP_IDLE);
 }
 
 void whole_mm_main(struct worker *w)
@@ -494,7 +503,7 @@ void whole_mm_main(struct worker *w)
 			op_move_pages(w);
 			break;
 		case OP_COMPACT:
-			if (rnd_one_in(w, 4))
+			if (rnd_one_in(w, 8))
 				op_compact(w);
 			break;
 		case OP_IDLE:
