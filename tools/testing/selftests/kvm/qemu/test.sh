@@ -83,6 +83,8 @@ program_for()
 	intel*-stress)	echo "run /bin/pre_fault_memory_stress_test -t $((seconds / 3)) -s 4 -r $seed" ;;
 	intel*-fuzz)	echo "run /bin/pre_fault_memory_fuzz -n $((calls / 10)) -r $seed" ;;
 	*-stress)	echo "run /bin/pre_fault_memory_stress_test -t $seconds -s 4 -r $seed" ;;
+	amd-legacy-fuzz)
+			echo "run /bin/pre_fault_memory_fuzz -n $((calls * 2 / 5)) -r $seed" ;;
 	*-fuzz)		echo "run /bin/pre_fault_memory_fuzz -n $calls -r $seed" ;;
 	*-manners)	echo "run /bin/pre_fault_memory_manners_test $only" ;;
 	*-manners-smp)	echo "run /bin/pre_fault_memory_manners_test -s 30 $only" ;;
