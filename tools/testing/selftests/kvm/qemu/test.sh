@@ -72,7 +72,7 @@ kernel_for()
 # one: fewer rounds, and more time for each.
 program_for()
 {
-	local seconds=60 calls=50000 rounds=300
+	local seconds=60 calls=50000 rounds=100
 
 	if [ "${RELEASE:-}" = 1 ]; then
 		seconds=600
