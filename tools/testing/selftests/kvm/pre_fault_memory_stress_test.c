@@ -18,6 +18,7 @@
 #define DEFAULT_REPEAT		16
 /* For what has not happened yet by then */
 #define SECONDS_MORE		30
+#define SECONDS_QUIET		20
 #define MAIN_TAG		0x51
 
 unsigned int pf_slowness = 1;
@@ -365,6 +366,9 @@ static void parse(int argc, char *argv[])
 		stress.enabled[OP_REMOVE] = false;
 	if (!stress.kinds[KIND_ANON] && !stress.kinds[KIND_THP])
 		stress.enabled[OP_FREE] = false;
+	/* It takes all of a huge page. */
+	if (!stress.kinds[KIND_THP] || stress.npages < SZ_2M / PAGE_SIZE)
+		stress.enabled[OP_COLLAPSE] = false;
 	/* The log can be read only where it is kept. */
 	stress.enabled[OP_DIRTY_LOG] = stress.enabled[OP_DIRTY];
 }
@@ -373,7 +377,7 @@ int main(int argc, char *argv[])
 {
 	pid_t killer = 0;
 	unsigned int i;
-	double end, latest;
+	double end, latest, told;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	parse(argc, argv);
@@ -397,12 +401,18 @@ int main(int argc, char *argv[])
 		killer = killer_start();
 	run_vm();
 
-	end = pf_now() + stress.seconds;
+	told = pf_now();
+	end = told + stress.seconds;
 	latest = end + SECONDS_MORE * pf_slowness;
 	while (!any_failed() && (pf_now() < end ||
 				 (never_happened() && pf_now() < latest))) {
 		usleep(100000);
 		watch();
+		if (pf_now() > told + SECONDS_QUIET) {
+			ksft_print_msg("%lu guest loops\n",
+				       stress.shared->guest_loops);
+			told = pf_now();
+		}
 	}
 	WRITE_ONCE(stress.stop, true);
 	WRITE_ONCE(stress.shared->stop, true);

@@ -13,6 +13,7 @@
 
 #define GUEST_PORT	0x5a0
 #define MAX_ORDERS	24
+#define MANY_LOOPS	16
 #define MAX_CALLS	8
 /* What an access to no memslot reads */
 #define MMIO_DATA	0x4f494d4d4f494d4dul
@@ -334,7 +335,8 @@ static bool own_page(struct area *area, unsigned int page)
 
 static void give_orders(struct worker *w, struct look *looks, unsigned int nr)
 {
-	unsigned int i;
+	/* Who waits for a page is not to wait for long. */
+	unsigned int writes = w->block->repeat > MANY_LOOPS ? MAX_ORDERS : 3, i;
 
 	for (i = 0; i < nr; i++) {
 		struct look *l = &looks[i];
@@ -342,7 +344,7 @@ static void give_orders(struct worker *w, struct look *looks, unsigned int nr)
 		*l = (struct look) {
 			.area = &stress.areas[rnd_below(w, stress.nr_areas)],
 			.page = rnd_below(w, stress.npages),
-			.write = rnd_one_in(w, 3),
+			.write = rnd_one_in(w, writes),
 		};
 		if (l->write)
 			l->write = own_page(l->area, l->page);
@@ -361,9 +363,9 @@ static bool guest_turn(struct worker *w)
 	struct look looks[MAX_ORDERS];
 	unsigned int nr = 1 + rnd_below(w, MAX_ORDERS), i, word;
 
+	w->block->repeat = rnd_one_in(w, 4) ? 1 + rnd_below(w, stress.repeat) : 1;
 	give_orders(w, looks, nr);
 	w->block->nr = nr;
-	w->block->repeat = rnd_one_in(w, 4) ? 1 + rnd_below(w, stress.repeat) : 1;
 	w->block->seq = ++w->block_seq;
 
 	if (!guest_run(w, looks, nr))
