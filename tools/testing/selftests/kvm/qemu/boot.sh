@@ -51,6 +51,9 @@ qemu()
 	# 4G are two nodes here, and the second has a whole 1G page to give
 	local extra="numa=fake=2 hugepagesz=1G hugepages=1"
 
+	# A busy host may be late with the tick that is looked for at boot
+	cmdline+=" no_timer_check"
+
 	case $mode in
 	show|smp)	extra="lab_tty=/dev/ttyS1" ;;
 	esac
