@@ -88,8 +88,7 @@ program_for()
 	*-fuzz)		echo "run /bin/pre_fault_memory_fuzz -n $calls -r $seed" ;;
 	*-manners)	echo "run /bin/pre_fault_memory_manners_test $only" ;;
 	*-manners-smp)	echo "run /bin/pre_fault_memory_manners_test -s 30 $only" ;;
-	intel | intel-noad)
-			echo "test $t ${TEST_ARGS:--s 5 -r 50}" ;;
+	intel)		echo "test $t ${TEST_ARGS:--s 5 -r 50}" ;;
 	intel*)		echo "test $t ${TEST_ARGS:--s 5 -r 10}" ;;
 	*)		echo "test $t ${TEST_ARGS:--s 3 -r $rounds}" ;;
 	esac
