@@ -23,11 +23,12 @@ tuned()
 	dirty_log_test)				echo 60 -i 4 ;;
 	dirty_log_perf_test)			echo 60 -b 16M ;;
 	kvm_page_table_test)			echo 60 -b 16M -v 2 ;;
-	max_guest_memory_test)			echo 60 -c 2 -m 1 -s 1 ;;
+	max_guest_memory_test)			echo 240 -c 2 -m 1 -s 1 ;;
+	set_memory_region_test)			echo 240 ;;
 	memslot_modification_stress_test)	echo 60 -b 16M -i 100 ;;
 	memslot_perf_test)			echo 60 -s 256 -l 1 -r 1 ;;
 	hardware_disable_test|rseq_test)	echo 20 ;;
-	*)					echo 60 ;;
+	*)					echo 120 ;;
 	esac
 }
 

@@ -17,7 +17,7 @@ machine=$1
 out=$BUILD_PATH/regress/run
 initrd=$BUILD_PATH/initramfs-regress.cpio.gz
 # All of it takes two minutes or three where nobody else is at work
-limit=900
+limit=1500
 retries=2
 
 # boot KERNEL DIR [TEST...]
