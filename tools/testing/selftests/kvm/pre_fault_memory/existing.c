@@ -155,7 +155,7 @@ static void pre_fault_as(struct kvm_vcpu *vcpu, uint64_t pages_4k,
 		    (long)d.pages_4k, (long)d.pages_2m, pages_4k, pages_2m);
 }
 
-static bool nx_huge_pages(void)
+static bool itlb_workaround(void)
 {
 	FILE *f = fopen("/sys/module/kvm/parameters/nx_huge_pages", "r");
 	bool on = f && fgetc(f) == 'Y';
@@ -189,7 +189,7 @@ static void huge_page_for_empty_page_table(void)
 	pf_fill(mem, TEST_GPA, SZ_2M, 3);
 
 	/* To keep code out of huge pages, a page table is kept in any case. */
-	if (nx_huge_pages()) {
+	if (itlb_workaround()) {
 		pre_fault_as(vcpu, SZ_2M / PAGE_SIZE, 0);
 		pf_guest_no_fault(vcpu, PF_READ, TEST_GPA, SZ_2M / PAGE_SIZE, 3,
 				  SZ_2M / PAGE_SIZE);

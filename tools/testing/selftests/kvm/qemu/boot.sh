@@ -56,6 +56,7 @@ qemu()
 
 	case $mode in
 	show|smp)	extra="lab_tty=/dev/ttyS1" ;;
+	count)		extra='' ;;
 	esac
 	set -- -nodefaults -no-user-config -no-reboot -display none \
 		-machine q35 -cpu EPYC,+svm,+npt -m 4G -kernel "$KERNEL" \
