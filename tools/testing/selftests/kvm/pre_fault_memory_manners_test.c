@@ -104,7 +104,7 @@ static void help(const char *name)
 {
 	printf("usage: %s [-l] [-t NAME] [-s FACTOR] [-h]\n"
 	       " -l: list the names of the tests\n"
-	       " -t: run one test\n"
+	       " -t: run the test of that name, or those whose names begin so\n"
 	       " -s: allow FACTOR times as long for everything (slow machine)\n",
 	       name);
 }
@@ -118,7 +118,7 @@ static unsigned int for_tests(const char *only,
 
 	for (i = 0; i < ARRAY_SIZE(groups); i++) {
 		for (t = groups[i]; t->name; t++) {
-			if (only && strcmp(t->name, only))
+			if (only && strncmp(t->name, only, strlen(only)))
 				continue;
 			nr++;
 			if (fn)

@@ -7,7 +7,7 @@
 #
 # A run is named for its machine and, if that is not the selftest, for what is
 # done there: MACHINE-stress, MACHINE-fuzz, MACHINE-manners (one CPU, and a clock
-# that counts instructions) or MACHINE-manners-smp (several, the host's clock).
+# that counts instructions) or MACHINE-cgroup (its tests that need cgroups).
 #
 # Environment: BUILD_PATH, KERNEL_IMAGE; T, the one test to run, or one of those
 # other programs;
@@ -87,7 +87,7 @@ program_for()
 			echo "run /bin/pre_fault_memory_fuzz -n $((calls * 2 / 5)) -r $seed" ;;
 	*-fuzz)		echo "run /bin/pre_fault_memory_fuzz -n $calls -r $seed" ;;
 	*-manners)	echo "run /bin/pre_fault_memory_manners_test $only" ;;
-	*-manners-smp)	echo "run /bin/pre_fault_memory_manners_test -s 30 $only" ;;
+	*-cgroup)	echo "run /bin/pre_fault_memory_manners_test -s 30 ${only:--t cgroup_}" ;;
 	intel)		echo "test $t ${TEST_ARGS:--s 5 -r 50}" ;;
 	intel*)		echo "test $t ${TEST_ARGS:--s 5 -r 10}" ;;
 	*)		echo "test $t ${TEST_ARGS:--s 3 -r $rounds}" ;;
@@ -113,7 +113,7 @@ start()
 	# shellcheck disable=SC2086
 	KERNEL=$BUILD_PATH/$kernel/$KERNEL_IMAGE \
 	INITRD=$BUILD_PATH/initramfs.cpio.gz LIMIT=${LIMIT:-1800} MODE=$mode SMP=1 GCOV=$gcov \
-		"$here/boot.sh" "${run%-@(stress|fuzz|manners|manners-smp)}" "$dir" $what \
+		"$here/boot.sh" "${run%-@(stress|fuzz|manners|cgroup)}" "$dir" $what \
 		> /dev/null 2> "$dir/boot" &
 	pid_of[$run]=$!
 	started[$run]=$SECONDS
@@ -165,12 +165,16 @@ if [ -n "$t" ] && "$BUILD_PATH/selftests/pre_fault_memory_manners_test" -l 2>&1 
 		grep -xF -e "$t" > /dev/null; then
 	program=manners
 	only="-t $t"
+	case $t in
+	cgroup_*)	program=cgroup ;;
+	esac
 fi
 for run; do
 	case $program:$run in
-	:* | stress:*-stress | fuzz:*-fuzz | manners:*-manners*)
+	:* | stress:*-stress | fuzz:*-fuzz | manners:*-manners | \
+	manners:*-cgroup | cgroup:*-cgroup)
 		pending+=("$run") ;;
-	stress:* | fuzz:* | manners:* | scan:* | *-stress | *-fuzz | *-manners*)
+	stress:* | fuzz:* | manners:* | cgroup:* | scan:* | *-stress | *-fuzz | *-manners | *-cgroup)
 		;;
 	*)
 		pending+=("$run") ;;
