@@ -80,7 +80,6 @@ program_for()
 		rounds=1000
 	fi
 	case $1 in
-	intel*-stress)	echo "run /bin/pre_fault_memory_stress_test -t $((seconds / 3)) -s 4 -r $seed" ;;
 	intel*-fuzz)	echo "run /bin/pre_fault_memory_fuzz -n $((calls / 10)) -r $seed" ;;
 	*-stress)	echo "run /bin/pre_fault_memory_stress_test -t $seconds -s 4 -r $seed" ;;
 	amd-legacy-fuzz)
@@ -174,7 +173,8 @@ for run; do
 	:* | stress:*-stress | fuzz:*-fuzz | manners:*-manners | \
 	manners:*-cgroup | cgroup:*-cgroup)
 		pending+=("$run") ;;
-	stress:* | fuzz:* | manners:* | cgroup:* | scan:* | *-stress | *-fuzz | *-manners | *-cgroup)
+	stress:* | fuzz:* | manners:* | cgroup:* | scan:* | \
+	*-stress | *-fuzz | *-manners | *-cgroup)
 		;;
 	*)
 		pending+=("$run") ;;
