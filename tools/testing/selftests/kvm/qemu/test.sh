@@ -162,18 +162,18 @@ program=$t
 only=
 if [ -n "$t" ] && "$BUILD_PATH/selftests/pre_fault_memory_manners_test" -l 2>&1 |
 		grep -xF -e "$t" > /dev/null; then
-	program=manners
 	only="-t $t"
 	case $t in
 	cgroup_*)	program=cgroup ;;
+	*)		program=count ;;
 	esac
 fi
 for run; do
 	case $program:$run in
 	:* | stress:*-stress | fuzz:*-fuzz | manners:*-manners | \
-	manners:*-cgroup | cgroup:*-cgroup)
+	manners:*-cgroup | cgroup:*-cgroup | count:*-manners)
 		pending+=("$run") ;;
-	stress:* | fuzz:* | manners:* | cgroup:* | scan:* | \
+	stress:* | fuzz:* | manners:* | cgroup:* | count:* | scan:* | \
 	*-stress | *-fuzz | *-manners | *-cgroup)
 		;;
 	*)
