@@ -77,6 +77,22 @@ extern unsigned int pf_seed;
 /* End the test as skipped. Never silently: the reason is part of the result. */
 __noreturn __printf(1, 2) void pf_skip(const char *fmt, ...);
 
+/*
+ * Run the tests in @groups whose names match the pattern @only, or all of them
+ * for NULL, as TAP, and exit.
+ */
+__noreturn void pf_run_tests(const struct pf_test * const groups[],
+			     unsigned int nr_groups, const char *only);
+void pf_list_tests(const struct pf_test * const groups[], unsigned int nr_groups);
+
+/*
+ * Trace @events ("SYSTEM/EVENT", the last one is NULL) with times as of
+ * CLOCK_MONOTONIC, of one task only or of all for 0.
+ */
+void pf_trace_start(const char * const events[], pid_t only);
+/* The text of it, to be freed */
+char *pf_trace_stop(void);
+
 bool pf_shadow_paging(void);
 /* False when a mapping that is not Accessed is made not present by KVM. */
 bool pf_has_accessed_bit(void);

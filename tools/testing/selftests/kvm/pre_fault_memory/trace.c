@@ -4,73 +4,15 @@
  * which shows the SPTEs.
  */
 #define _GNU_SOURCE
-#include <sys/mount.h>
-#include <sys/stat.h>
-
 #include "pre_fault_memory.h"
 
 #define NR_PAGES	16
 #define SIZE		(NR_PAGES * PAGE_SIZE)
-#define INSTANCE	"instances/pre_fault_memory_test"
-#define TRACE_BYTES	65536
 
 /* The Accessed bit of a leaf SPTE, and what it takes to be present in EPT */
 #define NPT_ACCESSED	BIT_ULL(5)
 #define EPT_ACCESSED	BIT_ULL(8)
 #define EPT_RWX		GENMASK_ULL(2, 0)
-
-static char tracefs[64];
-
-static const char *trace_path(const char *name)
-{
-	static char path[192];
-
-	snprintf(path, sizeof(path), "%s/" INSTANCE "/%s", tracefs, name);
-	return path;
-}
-
-static void trace_start(const char *event)
-{
-	static const char * const dirs[] = {
-		"/sys/kernel/tracing", "/sys/kernel/debug/tracing",
-	};
-	unsigned int i;
-
-	for (i = 0; i < ARRAY_SIZE(dirs); i++) {
-		snprintf(tracefs, sizeof(tracefs), "%s", dirs[i]);
-		mkdir(trace_path(""), 0700);
-		if (!access(trace_path("trace"), W_OK))
-			break;
-	}
-	if (i == ARRAY_SIZE(dirs))
-		pf_skip("no tracefs mounted");
-
-	pf_write_str(trace_path("trace"), "");
-	TEST_ASSERT(!pf_write_str(trace_path(event), "1"),
-		    "can't enable %s", event);
-}
-
-/* Everything traced so far, as text; ends the tracing. */
-static char *trace_stop(const char *event)
-{
-	char *text = calloc(1, TRACE_BYTES);
-	size_t len = 0;
-	ssize_t n;
-	int fd;
-
-	pf_write_str(trace_path(event), "0");
-	fd = open(trace_path("trace"), O_RDONLY);
-	TEST_ASSERT(fd >= 0 && text, "%s", trace_path("trace"));
-	while (len < TRACE_BYTES - 1) {
-		n = read(fd, text + len, TRACE_BYTES - 1 - len);
-		if (n <= 0)
-			break;
-		len += n;
-	}
-	close(fd);
-	rmdir(trace_path(""));
-	return text;
-}
 
 static void expect_event(char **text, uint64_t gpa, uint64_t size,
 			 uint64_t done, int err)
@@ -94,17 +36,17 @@ static void expect_event(char **text, uint64_t gpa, uint64_t size,
 
 static void tracepoint(void)
 {
-	static const char enable[] = "events/kvm/kvm_pre_fault_memory/enable";
+	static const char * const events[] = { "kvm/kvm_pre_fault_memory", NULL };
 	struct kvm_vcpu *vcpu = pf_raw_vcpu();
 	char *text;
 
 	vm_set_user_memory_region(vcpu->vm, TEST_SLOT, 0, TEST_GPA, SIZE,
 				  pf_mem(PF_ANON, SIZE, 0));
-	trace_start(enable);
+	pf_trace_start(events, 0);
 	pf_map(vcpu, TEST_GPA, SIZE);
 	pf_expect(vcpu, TEST_GPA + PAGE_SIZE, SIZE, 0, SIZE - PAGE_SIZE);
 	pf_expect(vcpu, TEST_GPA + SIZE, PAGE_SIZE, ENOENT, 0);
-	text = trace_stop(enable);
+	text = pf_trace_stop();
 
 	expect_event(&text, TEST_GPA, SIZE, SIZE, 0);
 	/* The trace tells what stopped a call that did something, too. */
@@ -134,7 +76,7 @@ static unsigned int sptes_set(const char *line, unsigned long long *gfn,
 /* Nobody has accessed the page yet, and the SPTE says so. */
 static void not_accessed(void)
 {
-	static const char enable[] = "events/kvmmmu/enable";
+	static const char * const events[] = { "kvmmmu", NULL };
 	struct kvm_vcpu *vcpu = pf_raw_vcpu();
 	unsigned long long gfn, spte, accessed;
 	unsigned int n, nr = 0;
@@ -142,9 +84,9 @@ static void not_accessed(void)
 
 	vm_set_user_memory_region(vcpu->vm, TEST_SLOT, 0, TEST_GPA, SIZE,
 				  pf_mem(PF_ANON, SIZE, 0));
-	trace_start(enable);
+	pf_trace_start(events, 0);
 	pf_map(vcpu, TEST_GPA, SIZE);
-	text = trace_stop(enable);
+	text = pf_trace_stop();
 
 	if (!is_intel_cpu())
 		accessed = NPT_ACCESSED;

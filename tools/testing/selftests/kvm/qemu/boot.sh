@@ -12,7 +12,8 @@
 #   log    nothing is shown (default)
 #   show   what the program writes is shown as it comes, the kernel's words are
 #          not; the clock counts instructions, so that numbers repeat
-#   count  as log, with one CPU, and the clock counts its instructions
+#   count  as log, and the clock counts the instructions of SMP (1) CPUs; more than
+#	   one take turns, and need QEMU 8.1
 #   smp    as show, but SMP (2) CPUs run at once, and the clock is the host's
 #   shell  the console is here
 # Fails unless init's last line says "exit status 0".
@@ -75,7 +76,7 @@ qemu()
 			< /dev/null 2> "$dir/emulator"
 		;;
 	count)
-		exec qemu-system-x86_64 "$@" -accel tcg -smp 1 \
+		exec qemu-system-x86_64 "$@" -accel tcg -smp "${SMP:-1}" \
 			-icount shift=0,sleep=off -seed 1 \
 			-monitor none -serial "file:$log" \
 			< /dev/null > "$dir/emulator" 2>&1

@@ -49,7 +49,7 @@ static double time_kill(pid_t pid, double *left)
 	int status;
 
 	if (left)
-		manners_trace_start(call_events, pid);
+		pf_trace_start(call_events, pid);
 	start = pf_now();
 	kill(pid, SIGKILL);
 	TEST_ASSERT(waitpid(pid, &status, 0) == pid && WIFSIGNALED(status) &&
@@ -59,7 +59,7 @@ static double time_kill(pid_t pid, double *left)
 	if (!left)
 		return end - start;
 
-	text = manners_trace_stop();
+	text = pf_trace_stop();
 	event = strstr(text, "kvm_pre_fault_memory:");
 	*left = event ? manners_trace_time(text, event) - start : -1;
 	free(text);

@@ -56,11 +56,7 @@ void big_usleep(unsigned int us);
 /* How many mappings all VMs have; -1 if debugfs does not tell */
 long big_leaves(void);
 
-/* A trace of its own, with times as of CLOCK_MONOTONIC */
-void manners_trace_start(const char * const events[], pid_t only);
-/* Its text, to be freed */
-char *manners_trace_stop(void);
-/* The time in the line of the trace that @event points into */
+/* The time in the line of a trace that @event points into */
 double manners_trace_time(const char *text, const char *event);
 
 #endif /* SELFTEST_KVM_PRE_FAULT_MEMORY_MANNERS_H */

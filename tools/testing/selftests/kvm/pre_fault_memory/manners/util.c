@@ -6,15 +6,12 @@
 #define _GNU_SOURCE
 #include <sched.h>
 #include <signal.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #include "manners.h"
 
 /* The host takes its time to take down mappings: not too many of them */
 #define SMALL_FILE	(256ul << 20)
-#define INSTANCE	"instances/pre_fault_manners"
-#define TRACE_BYTES	(4ul << 20)
 
 /* All of it is in the page cache, and stays there when a child ends. */
 static int small_file(void)
@@ -171,71 +168,6 @@ long big_leaves(void)
 	long n2m = pf_read_long("/sys/kernel/debug/kvm/pages_2m");
 
 	return n4k < 0 || n2m < 0 ? -1 : n4k + n2m;
-}
-
-static char tracefs[64];
-
-static const char *trace_path(const char *name)
-{
-	static char path[256];
-
-	snprintf(path, sizeof(path), "%s/" INSTANCE "/%s", tracefs, name);
-	return path;
-}
-
-void manners_trace_start(const char * const events[], pid_t only)
-{
-	static const char * const dirs[] = {
-		"/sys/kernel/tracing", "/sys/kernel/debug/tracing",
-	};
-	char text[64];
-	unsigned int i;
-
-	for (i = 0; i < ARRAY_SIZE(dirs); i++) {
-		snprintf(tracefs, sizeof(tracefs), "%s", dirs[i]);
-		mkdir(trace_path(""), 0700);
-		if (!access(trace_path("trace"), W_OK))
-			break;
-	}
-	if (i == ARRAY_SIZE(dirs))
-		pf_skip("no tracefs mounted");
-
-	pf_write_str(trace_path("trace"), "");
-	TEST_ASSERT(!pf_write_str(trace_path("trace_clock"), "mono"),
-		    "trace_clock");
-	if (only) {
-		snprintf(text, sizeof(text), "%d", only);
-		TEST_ASSERT(!pf_write_str(trace_path("set_event_pid"), text),
-			    "set_event_pid");
-	}
-	for (; *events; events++) {
-		snprintf(text, sizeof(text), "events/%s/enable", *events);
-		if (access(trace_path(text), W_OK))
-			pf_skip("no tracepoint %s", *events);
-		TEST_ASSERT(!pf_write_str(trace_path(text), "1"),
-			    "can't enable %s", *events);
-	}
-}
-
-char *manners_trace_stop(void)
-{
-	char *text = calloc(1, TRACE_BYTES);
-	size_t len = 0;
-	ssize_t n;
-	int fd;
-
-	pf_write_str(trace_path("events/enable"), "0");
-	fd = open(trace_path("trace"), O_RDONLY);
-	TEST_ASSERT(fd >= 0 && text, "%s", trace_path("trace"));
-	while (len < TRACE_BYTES - 1) {
-		n = read(fd, text + len, TRACE_BYTES - 1 - len);
-		if (n <= 0)
-			break;
-		len += n;
-	}
-	close(fd);
-	rmdir(trace_path(""));
-	return text;
 }
 
 double manners_trace_time(const char *text, const char *event)
