@@ -83,7 +83,7 @@ static int pre_fault_get_pfn(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault
 	bool async = false;
 	int tries, r;
 
-	fault->mmu_seq = vcpu->kvm->mmu_invalidate_seq;
+	fault->mmu_seq = READ_ONCE(vcpu->kvm->mmu_invalidate_seq);
 	/* Before the host's page tables are read, see mmu_invalidate_retry(). */
 	smp_rmb();
 
@@ -256,6 +256,12 @@ static int direct_mmu_pre_fault(struct kvm_vcpu *vcpu, struct kvm_page_fault *fa
 	return kvm_mmu_direct_map(vcpu, fault);
 }
 
+/* Other vCPUs change the count of a root that is in use, but not to 0. */
+static bool has_tdp_mmu_root(struct kvm_vcpu *vcpu)
+{
+	return data_race(is_tdp_mmu(vcpu->arch.mmu));
+}
+
 /*
  * Map fault->gfn.  Returns RET_PF_FIXED or RET_PF_SPURIOUS with the level of
  * the mapping in fault->goal_level, RET_PF_RETRY, or -errno.
@@ -278,7 +284,7 @@ static int pre_fault_page(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
 	/* A huge mapping moves fault->pfn to the head page. */
 	pfn = fault->pfn;
 
-	if (is_tdp_mmu(vcpu->arch.mmu)) {
+	if (has_tdp_mmu_root(vcpu)) {
 		read_lock(&kvm->mmu_lock);
 		if (is_page_fault_stale(vcpu, fault))
 			r = RET_PF_RETRY;
@@ -374,7 +380,7 @@ long kvm_arch_vcpu_pre_fault_memory(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
 
 	kvm_tdp_mtrr_adjust(vcpu, &fault);
 
-	if (is_tdp_mmu(vcpu->arch.mmu)) {
+	if (has_tdp_mmu_root(vcpu)) {
 		npages = tdp_mmu_pre_fault_batch(vcpu, &fault, size >> PAGE_SHIFT);
 		if (npages)
 			return npages < 0 ? npages : npages << PAGE_SHIFT;
