@@ -13,7 +13,8 @@ check()
 {
 	local got
 
-	got=$(awk -v machine=m -f tap.awk /dev/stdin | grep -v '^# ' || :)
+	got=$(awk -v machine=m -v races=kcsan-known.txt -f tap.awk /dev/stdin |
+		grep -v '^# ' || :)
 	if [ "$got" = "$2" ]; then
 		echo "ok scan: $1"
 	else
@@ -71,6 +72,20 @@ page_table kernel BUG at mm/page_table_check.c:1!
 refcount refcount_t: underflow; use-after-free.
 ubsan UBSAN: shift-out-of-bounds in mm/mmap.c:1:2
 call_trace Call Trace:
+EOF
+
+check known_race "$fine
+ok m: console clean" << EOF
+$head_lines
+[    0.200000] BUG: KCSAN: data-race in kvm_faultin_pfn+0x4c/0x620
+$tail_lines
+EOF
+
+check known_race_with_another "$fine
+not ok m: console clean" << EOF
+$head_lines
+[    0.200000] BUG: KCSAN: data-race in kvm_faultin_pfn / pre_fault_page
+$tail_lines
 EOF
 
 check complaint_at_boot "$fine

@@ -4,7 +4,9 @@
 # yet) and two of its own: that the run came to its end, and that the kernel
 # had nothing to complain about.
 #
-#   awk -v machine=NAME -f tap.awk CONSOLE
+#   awk -v machine=NAME [-v races=FILE] -f tap.awk CONSOLE
+#
+# FILE has the data races that KCSAN may report, see kcsan-known.txt.
 
 BEGIN {
 	bad = "BUG:|kernel BUG at|WARNING:|Oops|Kernel panic|lockdep|" \
@@ -23,6 +25,10 @@ BEGIN {
 	most = 150
 	status = -1
 	plan = -1
+	while (races != "" && (getline text < races) > 0) {
+		if (text !~ /^#/ && split(text, field, "\t") == 2)
+			why_race[field[1]] = field[2]
+	}
 }
 
 function comment(text)
@@ -95,6 +101,16 @@ function result(verdict, rest)
 	in_oom = 0
 }
 
+/BUG: KCSAN: data-race in / {
+	race = $0
+	sub(/.* in /, "", race)
+	gsub(/\+0x[0-9a-f]+\/0x[0-9a-f]+/, "", race)
+	if (race in why_race) {
+		nr_races[race]++
+		next
+	}
+}
+
 $0 ~ bad && !in_oom {
 	complaints[++n_complaints] = NR
 }
@@ -131,6 +147,9 @@ END {
 	}
 
 	print (n_complaints ? "not ok " : "ok ") machine ": console clean"
+	for (race in nr_races)
+		print "# " machine ": " nr_races[race] " times the known race " \
+		      race ": " why_race[race]
 	shown = 0
 	total = 0
 	for (i = 1; i <= n_complaints; i++)

@@ -144,7 +144,7 @@ finish()
 	wait "${pid_of[$run]}" || :
 	unset "pid_of[$run]"
 	say "$run: over after $((SECONDS - started[$run])) s"
-	awk -v machine="$run" -f "$here/tap.awk" "$dir/console" > "$dir/tap"
+	awk -v machine="$run" -v races="$here/kcsan-known.txt" -f "$here/tap.awk" "$dir/console" > "$dir/tap"
 	emit "$dir/tap"
 	if ! [ -s "$dir/console" ]; then
 		sed "s/^/# $run: /" "$dir/boot" "$dir/emulator" || :
