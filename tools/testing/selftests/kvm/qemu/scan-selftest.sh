@@ -38,7 +38,8 @@ check clean_log "$fine
 ok m: console clean" << EOF
 $head_lines
 [    0.200000] Memory failure: 0x1234: recovery action for dirty LRU page: Recovered
-[    0.200001] lab| # the test itself may write BUG: and WARNING:
+[    0.200001] kcsan: non-strict mode configured - use CONFIG_KCSAN_STRICT=y to see all data races
+[    0.200002] lab| # the test itself may write BUG: and WARNING:
 $tail_lines
 EOF
 

@@ -14,7 +14,7 @@ BEGIN {
 	      "possible recursive locking|inconsistent lock state|" \
 	      "suspicious RCU usage|INFO: task .* blocked|soft lockup|" \
 	      "rcu.*stall|sleeping function called from invalid context|" \
-	      "general protection|UBSAN|KASAN|KCSAN|page_table_check|" \
+	      "general protection|UBSAN|KASAN|page_table_check|" \
 	      "list_(add|del) corruption|refcount_t:|Call Trace:|" \
 	      "Out of memory: Killed"
 	# A cgroup's limit is no complaint, and has its call trace right below
