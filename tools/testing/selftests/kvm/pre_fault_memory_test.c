@@ -29,6 +29,7 @@ static const struct pf_test * const groups[] = {
 	pf_batch_special_tests,
 	pf_batch_dirty_tests,
 	pf_batch_race_tests,
+	pf_arch_tests,
 };
 
 static void help(const char *name)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * KVM_PRE_FAULT_MEMORY over memory that is not the usual kind: secret memory,
- * which nobody but its owner may see, device memory, what the kernel itself has
- * mapped; and where NX huge pages make KVM map 4K.
+ * which nobody but its owner may see, device memory, and what the kernel itself
+ * has mapped.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -158,64 +158,9 @@ static void batch_vdso(void)
 	TEST_ASSERT(READ_ONCE(vdso[0]) == word, "the guest did write the vDSO");
 }
 
-#define NX_HUGE_PAGES	"/sys/module/kvm/parameters/nx_huge_pages"
-
-static char nx_huge_pages[8];
-
-static void restore_nx_huge_pages(void)
-{
-	pf_write_str(NX_HUGE_PAGES, nx_huge_pages);
-}
-
-static void force_nx_huge_pages(void)
-{
-	int fd = open(NX_HUGE_PAGES, O_RDONLY);
-
-	if (fd < 0 || read(fd, nx_huge_pages, sizeof(nx_huge_pages) - 1) < 1)
-		pf_skip("no parameter nx_huge_pages");
-	close(fd);
-	atexit(restore_nx_huge_pages);
-	if (pf_write_str(NX_HUGE_PAGES, "force"))
-		pf_skip("no NX huge pages: %s", strerror(errno));
-}
-
-/*
- * Code can't be run from a huge page then: KVM maps 4K where the guest did, and
- * a pre-fault is to fill the rest in, not to bring the huge page back.
- */
-static void batch_nx_huge_pages(void)
-{
-	struct kvm_vcpu *vcpu;
-	struct pf_stats d;
-	uint64_t nr;
-	void *mem;
-
-	force_nx_huge_pages();
-	mem = pf_mem(PF_THP, SIZE, 1);
-	vcpu = pf_memory_vcpu(0, mem, SIZE);
-	d = pf_stats(vcpu);
-	pf_map(vcpu, TEST_GPA, SIZE);
-	d = pf_stats_since(vcpu, &d);
-	if (!d.pages_2m)
-		pf_skip("KVM does not map huge pages here");
-
-	d = pf_guest_stats(vcpu, PF_EXEC, TEST_GPA + BYTES(7), 1, 1);
-	TEST_ASSERT((int64_t)d.pages_2m == -1 && d.pages_4k,
-		    "mapped %+ld/%+ld pages of 4K/2M to run code",
-		    (long)d.pages_4k, (long)d.pages_2m);
-
-	nr = 512 - d.pages_4k;
-	pf_map_pages(vcpu, TEST_GPA, SIZE, nr);
-	d = pf_guest_stats(vcpu, PF_EXEC, TEST_GPA, 512, 1);
-	TEST_ASSERT(d.taken == (pf_has_accessed_bit() ? 0 : d.fast),
-		    "%lu faults taken to run code", d.taken);
-	pf_guest_check(vcpu, TEST_GPA, NR_PAGES, 1);
-}
-
 const struct pf_test pf_batch_special_tests[] = {
 	PF_TEST(batch_secretmem),
 	PF_TEST(batch_device_memory),
 	PF_TEST(batch_vdso),
-	PF_TEST(batch_nx_huge_pages),
 	{ }
 };

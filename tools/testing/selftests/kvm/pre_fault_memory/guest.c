@@ -130,9 +130,21 @@ uint64_t pf_guest(struct kvm_vcpu *vcpu, enum pf_op op, uint64_t gpa,
 	return pf_guest_finish(vcpu);
 }
 
+bool pf_guest_mmio(struct kvm_vcpu *vcpu)
+{
+	struct kvm_run *run = vcpu->run;
+
+	return run->exit_reason == KVM_EXIT_MMIO &&
+	       run->mmio.phys_addr >= TEST_GPA &&
+	       run->mmio.phys_addr < TEST_GPA + SZ_1G;
+}
+
 struct kvm_vcpu *pf_raw_vcpu(void)
 {
-	return __vm_vcpu_add(vm_create_barebones(), 0);
+	struct kvm_vcpu *vcpu = __vm_vcpu_add(vm_create_barebones(), 0);
+
+	pf_arch_vcpu_init(vcpu);
+	return vcpu;
 }
 
 void pf_guest_map(struct kvm_vm *vm)
@@ -143,7 +155,7 @@ void pf_guest_map(struct kvm_vm *vm)
 	TEST_ASSERT(warm != MAP_FAILED, "mmap()");
 	pf_fill(warm, WARM_GPA, PAGE_SIZE, 0);
 	vm_set_user_memory_region(vm, WARM_SLOT, 0, WARM_GPA, PAGE_SIZE, warm);
-	virt_map_level(vm, TEST_GPA, TEST_GPA, SZ_1G, PG_LEVEL_2M);
+	pf_arch_map(vm, TEST_GPA, SZ_1G);
 }
 
 struct kvm_vm *pf_guest_vm(unsigned int nr_vcpus, struct kvm_vcpu *vcpus[])

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM_PRE_FAULT_MEMORY: where there is no memslot, where one meets the next,
- * and whose address space it is.
+ * KVM_PRE_FAULT_MEMORY: where there is no memslot, and where one meets the next.
  */
 #define _GNU_SOURCE
 #include "pre_fault_memory.h"
@@ -92,9 +91,9 @@ static void slot_boundary_in_huge_page(void)
 	pf_expect(vcpu, TEST_GPA + SIZE, SZ_2M, 0, SIZE);
 	pf_expect(vcpu, TEST_GPA + 2 * SIZE, SIZE, ENOENT, 0);
 	d = pf_stats_since(vcpu, &before);
-	TEST_ASSERT(d.prefaulted == NR_PAGES && d.pages_4k == NR_PAGES &&
-		    !d.pages_2m, "mapped %lu pages of 4K, %lu of 2M",
-		    d.pages_4k, d.pages_2m);
+	TEST_ASSERT(d.prefaulted == NR_PAGES && pf_mapped(&d, NR_PAGES, 0),
+		    "%lu pages pre-faulted, mapped %lu of 4K, %lu of 2M",
+		    d.prefaulted, d.pages_4k, d.pages_2m);
 }
 
 /* The guest's reads of a page all exit to userspace. */
@@ -103,9 +102,9 @@ static void expect_mmio_read(struct kvm_vcpu *vcpu, uint64_t gpa)
 	struct kvm_run *run = vcpu->run;
 	unsigned int i;
 
-	TEST_ASSERT(pf_guest_start(vcpu, PF_READ, gpa, 1, 0) == KVM_EXIT_MMIO,
-		    "exit reason %d", run->exit_reason);
-	for (i = 0; run->exit_reason == KVM_EXIT_MMIO; i++) {
+	pf_guest_start(vcpu, PF_READ, gpa, 1, 0);
+	TEST_ASSERT(pf_guest_mmio(vcpu), "exit reason %d", run->exit_reason);
+	for (i = 0; pf_guest_mmio(vcpu); i++) {
 		TEST_ASSERT(run->mmio.phys_addr >= gpa &&
 			    run->mmio.phys_addr < gpa + PAGE_SIZE &&
 			    !run->mmio.is_write, "MMIO at %#llx",
@@ -162,59 +161,19 @@ static void readonly_slot(void)
 	before = pf_stats(vcpu);
 	pf_map(vcpu, TEST_GPA, SIZE);
 	d = pf_stats_since(vcpu, &before);
-	TEST_ASSERT(d.prefaulted == NR_PAGES && d.pages_4k == NR_PAGES,
+	TEST_ASSERT(d.prefaulted == NR_PAGES && pf_mapped(&d, NR_PAGES, 0),
 		    "%lu pages pre-faulted, %lu mapped", d.prefaulted,
 		    d.pages_4k);
 	pf_guest_no_fault(vcpu, PF_READ, TEST_GPA, NR_PAGES, 7, NR_PAGES);
 
-	TEST_ASSERT(pf_guest_start(vcpu, PF_WRITE, TEST_GPA, 1, 8) ==
-		    KVM_EXIT_MMIO, "exit reason %d", run->exit_reason);
+	pf_guest_start(vcpu, PF_WRITE, TEST_GPA, 1, 8);
+	TEST_ASSERT(pf_guest_mmio(vcpu), "exit reason %d", run->exit_reason);
 	TEST_ASSERT(run->mmio.phys_addr == TEST_GPA && run->mmio.is_write,
 		    "MMIO at %#llx", run->mmio.phys_addr);
-	while (run->exit_reason == KVM_EXIT_MMIO)
+	while (pf_guest_mmio(vcpu))
 		vcpu_run(vcpu);
 	pf_guest_finish(vcpu);
 	pf_guest_check(vcpu, TEST_GPA, NR_PAGES, 7);
-}
-
-static void set_smm(struct kvm_vcpu *vcpu, bool smm)
-{
-	struct kvm_vcpu_events events;
-
-	vcpu_events_get(vcpu, &events);
-	events.flags = KVM_VCPUEVENT_VALID_SMM;
-	events.smi.smm = smm;
-	vcpu_events_set(vcpu, &events);
-}
-
-static void smm_address_space(void)
-{
-	struct kvm_vcpu *vcpu = pf_raw_vcpu();
-	uint64_t smram = TEST_GPA + SIZE;
-	struct pf_stats before, d;
-
-	if (!vm_check_cap(vcpu->vm, KVM_CAP_X86_SMM) ||
-	    vm_check_cap(vcpu->vm, KVM_CAP_MULTI_ADDRESS_SPACE) < 2)
-		pf_skip("no SMM");
-
-	add_slot(vcpu->vm, TEST_SLOT, TEST_GPA, pf_mem(PF_ANON, SIZE, 0));
-	add_slot(vcpu->vm, 1 << 16 | TEST_SLOT, smram, pf_mem(PF_ANON, SIZE, 0));
-
-	before = pf_stats(vcpu);
-	pf_expect(vcpu, smram, SIZE, ENOENT, 0);
-	set_smm(vcpu, true);
-	pf_map(vcpu, smram, SIZE);
-	pf_expect(vcpu, TEST_GPA, SIZE, ENOENT, 0);
-	d = pf_stats_since(vcpu, &before);
-	TEST_ASSERT(d.prefaulted == NR_PAGES, "%lu pages pre-faulted",
-		    d.prefaulted);
-
-	set_smm(vcpu, false);
-	pf_expect(vcpu, smram, SIZE, ENOENT, 0);
-	pf_map(vcpu, TEST_GPA, SIZE);
-	d = pf_stats_since(vcpu, &before);
-	TEST_ASSERT(d.prefaulted == 2 * NR_PAGES, "%lu pages pre-faulted",
-		    d.prefaulted);
 }
 
 const struct pf_test pf_hole_tests[] = {
@@ -225,6 +184,5 @@ const struct pf_test pf_hole_tests[] = {
 	PF_TEST(slot_boundary_in_huge_page),
 	PF_TEST(mmio_not_cached),
 	PF_TEST(readonly_slot),
-	PF_TEST(smm_address_space),
 	{ }
 };

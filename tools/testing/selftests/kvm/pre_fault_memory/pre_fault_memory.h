@@ -14,6 +14,10 @@
 #include "kvm_util.h"
 #include "processor.h"
 
+/* Tests and guests have pages of 4K; not every architecture's library says so. */
+#ifndef PAGE_SIZE
+#define PAGE_SIZE		4096ull
+#endif
 #define SZ_2M			(512 * PAGE_SIZE)
 #define SZ_1G			(512 * SZ_2M)
 
@@ -66,6 +70,7 @@ extern const struct pf_test pf_batch_host_tests[];
 extern const struct pf_test pf_batch_special_tests[];
 extern const struct pf_test pf_batch_dirty_tests[];
 extern const struct pf_test pf_batch_race_tests[];
+extern const struct pf_test pf_arch_tests[];
 
 /* How much longer than on plain hardware anything may take. */
 extern unsigned int pf_slowness;
@@ -93,9 +98,22 @@ void pf_trace_start(const char * const events[], pid_t only);
 /* The text of it, to be freed */
 char *pf_trace_stop(void);
 
+/* What each architecture has to say for itself */
 bool pf_shadow_paging(void);
 /* False when a mapping that is not Accessed is made not present by KVM. */
 bool pf_has_accessed_bit(void);
+/* Does KVM count the mappings that it has, by size, and those that it makes? */
+extern const bool pf_counts_mappings;
+/* The instruction that returns from a function */
+extern const uint32_t pf_return_insn;
+/* To be done before the first test */
+void pf_arch_init(void);
+/* The vCPU statistic of that name; false if there is no such thing. */
+bool pf_arch_stat(const char *name, uint64_t *value);
+/* Have a new vCPU in the state in which it can be used. */
+void pf_arch_vcpu_init(struct kvm_vcpu *vcpu);
+/* Map the guest's addresses to where they are, with pages of 2M. */
+void pf_arch_map(struct kvm_vm *vm, uint64_t gpa, uint64_t size);
 
 /* Guests */
 enum pf_op {
@@ -115,7 +133,7 @@ enum pf_op {
 #define PF_SKIP		0
 #define PF_ZEROS	255	/* not the pattern but zeros */
 
-/* A VM with nothing but a vCPU: no KVM_SET_*, no memslot. */
+/* A VM with nothing but a vCPU: no register set, no memslot. */
 struct kvm_vcpu *pf_raw_vcpu(void);
 /* A VM whose vCPUs run what pf_guest() orders. */
 struct kvm_vm *pf_guest_vm(unsigned int nr_vcpus, struct kvm_vcpu *vcpus[]);
@@ -136,6 +154,8 @@ void pf_guest_order(struct kvm_vcpu *vcpu, enum pf_op op, uint64_t gpa,
 unsigned int pf_guest_start(struct kvm_vcpu *vcpu, enum pf_op op, uint64_t gpa,
 			    uint64_t npages, uint64_t seed);
 uint64_t pf_guest_finish(struct kvm_vcpu *vcpu);
+/* Did one of these accesses exit, and not the guest's word that it is done? */
+bool pf_guest_mmio(struct kvm_vcpu *vcpu);
 
 /* What the guest reads must be right, whatever it takes. */
 #define pf_guest_check(vcpu, gpa, npages, seed) do {			\
@@ -173,6 +193,12 @@ struct pf_stats {
 struct pf_stats pf_stats(struct kvm_vcpu *vcpu);
 struct pf_stats pf_stats_since(struct kvm_vcpu *vcpu,
 			       const struct pf_stats *before);
+/* So many mappings more than before, as far as KVM counts them. */
+bool pf_mapped(const struct pf_stats *since, uint64_t nr_4k, uint64_t nr_2m);
+/* The 4K pages that the guest's first access to them has mapped */
+uint64_t pf_mapped_by_guest(const struct pf_stats *since);
+/* Has the guest's access to so many pages mapped huge ones? */
+bool pf_mapped_huge(const struct pf_stats *since, uint64_t npages);
 /* The guest's accesses between two stats, without the warm-up around them. */
 struct pf_stats pf_guest_stats(struct kvm_vcpu *vcpu, enum pf_op op,
 			       uint64_t gpa, uint64_t npages, uint64_t seed);

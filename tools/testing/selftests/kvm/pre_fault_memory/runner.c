@@ -93,6 +93,8 @@ static const char *obstacle(const struct pf_test *test)
 	bool wants_shadow = test->needs == PF_NEEDS_SHADOW_PAGING;
 	bool shadow = pf_shadow_paging();
 
+	if (getpagesize() != PAGE_SIZE)
+		return "the host's pages are not of 4K";
 	if (shadow != wants_shadow)
 		return shadow ? "KVM uses shadow paging" :
 				"KVM does not use shadow paging";
@@ -181,21 +183,6 @@ void pf_list_tests(const struct pf_test * const groups[], unsigned int nr_groups
 	for_tests(groups, nr_groups, NULL, list);
 }
 
-/*
- * KVM patches the kernel's code when the first VM or vCPU of a kind comes, and
- * when the last one goes. Done for every test, that is slow, and more than some
- * emulators can stand: they run the breakpoint of a patch that is long over.
- */
-static void keep_kvm_busy(void)
-{
-	struct kvm_vm *vm = vm_create_barebones();
-
-	__vm_vcpu_add(vm, 0);
-	vm = vm_create_barebones();
-	vm_create_irqchip(vm);
-	__vm_vcpu_add(vm, 0);
-}
-
 __noreturn void pf_run_tests(const struct pf_test * const groups[],
 			     unsigned int nr_groups, const char *only)
 {
@@ -211,7 +198,7 @@ __noreturn void pf_run_tests(const struct pf_test * const groups[],
 			   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	TEST_ASSERT(skip_reason != MAP_FAILED, "mmap()");
 
-	keep_kvm_busy();
+	pf_arch_init();
 
 	ksft_set_plan(nr);
 	for_tests(groups, nr_groups, only, run);

@@ -294,6 +294,7 @@ static void check_eagain(bool move)
 	int ret;
 
 	other = __vm_vcpu_add(vcpu->vm, 1);
+	pf_arch_vcpu_init(other);
 	vm_set_user_memory_region(vcpu->vm, TEST_SLOT2, 0, TEST_GPA - SIZE, SIZE,
 				  pf_mem(PF_ANON, SIZE, 0));
 	vm_set_user_memory_region(vcpu->vm, TEST_SLOT, 0, TEST_GPA, SIZE, b.mem);
