@@ -25,14 +25,11 @@ shift 2
 mode=${MODE:-log}
 limit=${LIMIT:-900}
 log=$dir/console
-cmdline="console=ttyS0,115200 loglevel=5 panic=-1 watchdog_thresh=30"
-cmdline+=" secretmem.enable=1"
-
-if [ "${GCOV:-}" = yes ]; then
-	cmdline+=" lab_gcov=/dev/ttyS1"
-fi
+cmdline="loglevel=5 panic=-1 watchdog_thresh=30 secretmem.enable=1"
 
 case $machine in
+arm64)		params='' cpu=max ;;
+arm64-nvhe)	params='' cpu=cortex-a57 ;;
 amd)		params='' ;;
 amd-legacy)	params='kvm.tdp_mmu=0' ;;
 amd-nonpt)	params='kvm_amd.npt=0' ;;
@@ -46,54 +43,96 @@ intel-real-nx)	params='kvm_intel.unrestricted_guest=0 kvm.nx_huge_pages=force' ;
 *)		echo "boot.sh: no machine '$machine'" >&2; exit 2 ;;
 esac
 
-# Without an accelerator QEMU emulates SVM with nested paging, but no VMX.
+# Without an accelerator QEMU emulates SVM with nested paging, but no VMX. 4G are
+# two nodes here, and the second has a whole 1G page to give. A busy host may be
+# late with the tick that is looked for at boot.
+qemu_x86_64()
+{
+	second=/dev/ttyS1
+	cmdline="console=ttyS0,115200 $cmdline no_timer_check"
+	nodes="numa=fake=2"
+	board=(-machine q35 -cpu "EPYC,+svm,+npt")
+	qemu qemu-system-x86_64 "$@"
+}
+
+# The board has one serial line, and no PCI device with registers to be mapped.
+qemu_arm64()
+{
+	second=/dev/hvc0
+	cmdline="console=ttyAMA0 $cmdline"
+	nodes=''
+	board=(-machine "virt,virtualization=on,gic-version=3" -cpu "$cpu"
+	       -device pci-testdev -device virtio-serial-device)
+	case $mode in
+	log|shell)
+		board+=(-object "memory-backend-ram,size=2G,id=low"
+			-object "memory-backend-ram,size=2G,id=high"
+			-numa "node,memdev=low,cpus=0-1"
+			-numa "node,memdev=high,cpus=2-3") ;;
+	esac
+	qemu qemu-system-aarch64 "$@"
+}
+
+# The arguments that give the second line to stdio or to file:PATH
+second_to()
+{
+	local to=${1/:/,path=}
+
+	case $second in
+	/dev/hvc0)	line=(-chardev "$to,id=second"
+			      -device "virtconsole,chardev=second") ;;
+	*)		line=(-serial "$1") ;;
+	esac
+}
+
+# qemu BINARY -- INIT-ARGS...
 qemu()
 {
-	# 4G are two nodes here, and the second has a whole 1G page to give
-	local extra="numa=fake=2 hugepagesz=1G hugepages=1"
+	local binary=$1 extra="$nodes hugepagesz=1G hugepages=1" line=()
 
-	# A busy host may be late with the tick that is looked for at boot
-	cmdline+=" no_timer_check"
-
+	shift
+	if [ "${GCOV:-}" = yes ]; then
+		cmdline+=" lab_gcov=$second"
+	fi
 	case $mode in
-	show|smp)	extra="lab_tty=/dev/ttyS1" ;;
+	show|smp)	extra="lab_tty=$second" ;;
 	count)		extra='' ;;
 	esac
 	set -- -nodefaults -no-user-config -no-reboot -display none \
-		-machine q35 -cpu EPYC,+svm,+npt -m 4G -kernel "$KERNEL" \
-		-initrd "$INITRD" \
+		"${board[@]}" -m 4G -kernel "$KERNEL" -initrd "$INITRD" \
 		-append "$cmdline $extra $params ${APPEND:-} $*"
 	# On stderr it lists what it does not emulate of an EPYC
 	case $mode in
 	shell)
-		exec qemu-system-x86_64 "$@" -accel tcg,thread=multi -smp 4 \
+		exec "$binary" "$@" -accel tcg,thread=multi -smp 4 \
 			-serial mon:stdio 2> "$dir/emulator"
 		;;
 	show)
-		exec qemu-system-x86_64 "$@" -accel tcg -smp 1 \
+		second_to stdio
+		exec "$binary" "$@" -accel tcg -smp 1 \
 			-icount shift=0,sleep=off -seed 1 -monitor none \
-			-serial "file:$log" -serial stdio \
+			-serial "file:$log" "${line[@]}" \
 			< /dev/null 2> "$dir/emulator"
 		;;
 	count)
-		exec qemu-system-x86_64 "$@" -accel tcg -smp "${SMP:-1}" \
+		exec "$binary" "$@" -accel tcg -smp "${SMP:-1}" \
 			-icount shift=0,sleep=off -seed 1 \
 			-monitor none -serial "file:$log" \
 			< /dev/null > "$dir/emulator" 2>&1
 		;;
 	smp)
-		exec qemu-system-x86_64 "$@" -accel tcg,thread=multi -smp "${SMP:-2}" \
-			-monitor none -serial "file:$log" -serial stdio \
+		second_to stdio
+		exec "$binary" "$@" -accel tcg,thread=multi -smp "${SMP:-2}" \
+			-monitor none -serial "file:$log" "${line[@]}" \
 			< /dev/null 2> "$dir/emulator"
 		;;
 	*)
 		if [ "${GCOV:-}" = yes ]; then
-			set -- "$@" -serial "file:$log" -serial "file:$dir/gcov"
-		else
-			set -- "$@" -serial "file:$log"
+			second_to "file:$dir/gcov"
 		fi
-		exec qemu-system-x86_64 "$@" -accel tcg,thread=multi -smp 4 \
-			-monitor none < /dev/null > "$dir/emulator" 2>&1
+		exec "$binary" "$@" -accel tcg,thread=multi -smp 4 \
+			-monitor none -serial "file:$log" "${line[@]}" \
+			< /dev/null > "$dir/emulator" 2>&1
 		;;
 	esac
 }
@@ -104,6 +143,10 @@ bochs_rc()
 {
 	local cd=$dir/cd lib=/usr/lib/syslinux/modules/bios
 
+	cmdline="console=ttyS0,115200 $cmdline"
+	if [ "${GCOV:-}" = yes ]; then
+		cmdline+=" lab_gcov=/dev/ttyS1"
+	fi
 	rm -rf "$cd"
 	mkdir -p "$cd"
 	ln "$KERNEL" "$cd/bzimage" 2> /dev/null || cp "$KERNEL" "$cd/bzimage"
@@ -159,8 +202,12 @@ stop()
 mkdir -p "$dir"
 dir=$(cd "$dir" && pwd)
 log=$dir/console
+case $machine in
+arm64*)		qemu=qemu_arm64 ;;
+*)		qemu=qemu_x86_64 ;;
+esac
 if [ "$mode" = shell ]; then
-	qemu -- "$@"
+	$qemu -- "$@"
 fi
 
 : > "$log"
@@ -172,7 +219,7 @@ intel*)
 		< /dev/null > "$dir/emulator" 2>&1 &
 	;;
 *)
-	qemu -- "$@" &
+	$qemu -- "$@" &
 	;;
 esac
 emulator=$!

@@ -138,6 +138,20 @@ static void take_terminal(const char *path, bool raw_output)
 		close(fd);
 }
 
+/* The name of a console's terminal depends on the architecture. */
+static const char *console_path(void)
+{
+	static char path[64] = "/dev/console";
+	FILE *f = fopen("/sys/class/tty/console/active", "r");
+
+	if (f) {
+		if (fscanf(f, "%50s", path + strlen("/dev/")) != 1)
+			warnx("lab: no console");
+		fclose(f);
+	}
+	return path;
+}
+
 static int exit_status(int status)
 {
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
@@ -225,7 +239,7 @@ static int run(char *const argv[], const char *tty, bool to_log)
 
 	pid = fork();
 	if (!pid) {
-		take_terminal(tty ? tty : "/dev/ttyS0", tty);
+		take_terminal(tty ? tty : console_path(), tty);
 		if (to_log) {
 			dup2(fds[1], STDOUT_FILENO);
 			dup2(fds[1], STDERR_FILENO);

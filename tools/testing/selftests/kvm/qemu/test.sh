@@ -60,12 +60,14 @@ say()
 
 # Intel's machines are in Bochs, which a sanitizer would make too slow for a run
 # that is made often; and what is counted are the slim kernel's instructions.
+# arm64 has no other kernel yet, unless asked for.
 kernel_for()
 {
 	case $1 in
 	*-manners)
 		echo kernel ;;
-	intel*)	echo "kernel${DEBUG:+-$DEBUG}" ;;
+	intel* | arm64*)
+		echo "kernel${DEBUG:+-$DEBUG}" ;;
 	*)	echo "kernel-${DEBUG:-kasan}" ;;
 	esac
 }
