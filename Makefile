@@ -25,8 +25,14 @@ export ARCH CPU DEBUG FORCE LINUX RELEASE SEED SIGNOFF STRICT T V
 all: help
 
 ifneq ($(filter kernel run bench test regress shell,$(MAKECMDGOALS)),)
-ifneq ($(ARCH),x86_64)
-$(error ARCH=$(ARCH): x86_64 is the only architecture so far)
+ifeq ($(filter x86_64 arm64,$(ARCH)),)
+$(error ARCH=$(ARCH): x86_64 or arm64)
+endif
+endif
+
+ifeq ($(ARCH),arm64)
+ifneq ($(filter run bench regress,$(MAKECMDGOALS)),)
+$(error make $(filter run bench regress,$(MAKECMDGOALS)): for x86_64 only, not for arm64)
 endif
 endif
 
@@ -77,7 +83,8 @@ make clean     remove build/, where everything made is
 make help      this text
 
 LINUX=PATH     another 6.1.y than Debian's: a directory or a tarball
-ARCH=x86_64    the architecture; the only one so far
+ARCH=arm64     make kernel, test, shell: cross-built, and on arm64's machines;
+               of the tests those that run in a machine
 T=NAME         make test: run only the test of that name
 CPU=amd|intel  make test: run only the machines of that maker
 DEBUG=1|kcsan  make test: run only the machines with the debug kernel (lockdep,

@@ -9,7 +9,7 @@ export LC_ALL=C
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 top=$(pwd -P)
-arch=x86_64
+arch=${ARCH:-x86_64}
 roots=(arch virt include Documentation tools MAINTAINERS)
 : "${CCACHE_DIR:=$top/build/ccache}"
 export CCACHE_DIR
