@@ -5,8 +5,6 @@
  * something already, never emulates, and never maps MMIO.
  */
 #include <linux/kvm_host.h>
-#include <linux/mm.h>
-#include <linux/sched/signal.h>
 
 #include <asm/vmx.h>
 
@@ -19,69 +17,12 @@
 #include "tdp_mmu.h"
 
 /*
- * How often a page that is gone again by the time it is looked up, e.g. to a
- * balloon, is faulted in once more before the lookup that sleeps is resorted
- * to.  A page that can be faulted in but not looked up (secretmem) needs one
- * that tells so.
- */
-#define PRE_FAULT_HOST_TRIES	16
-
-/*
- * Have the host fault in the page behind @hva, as a read.  GUP can't be used to
- * wait for it: that ignores all signals but fatal ones, and the page may be as
- * far away as a userfaultfd handler that never answers.
- */
-static int pre_fault_host_page(struct mm_struct *mm, hva_t hva)
-{
-	unsigned int flags = FAULT_FLAG_ALLOW_RETRY | FAULT_FLAG_KILLABLE |
-			     FAULT_FLAG_INTERRUPTIBLE;
-	struct vm_area_struct *vma;
-	vm_fault_t fault;
-	int r = -EFAULT;
-
-	for (;;) {
-		if (mmap_read_lock_killable(mm))
-			return -EINTR;
-
-		vma = vma_lookup(mm, hva);
-		if (!vma || !(vma->vm_flags & VM_READ))
-			break;
-
-		fault = handle_mm_fault(vma, hva, flags, NULL);
-		if (fault & VM_FAULT_COMPLETED)
-			return 0;
-		if (!(fault & VM_FAULT_RETRY)) {
-			r = vm_fault_to_errno(fault, FOLL_HWPOISON);
-			break;
-		}
-
-		/* VM_FAULT_RETRY has dropped mmap_lock. */
-		if (signal_pending(current))
-			return -EINTR;
-
-		cond_resched();
-		flags |= FAULT_FLAG_TRIED;
-	}
-
-	mmap_read_unlock(mm);
-	return r;
-}
-
-static void pre_fault_lookup_pfn(struct kvm_page_fault *fault, bool *async)
-{
-	fault->pfn = __gfn_to_pfn_memslot(fault->slot, fault->gfn, false, async,
-					  false, &fault->map_writable,
-					  &fault->hva);
-}
-
-/*
  * Get the host page for fault->gfn, and hold a reference to it.  It is not
  * final until is_page_fault_stale() says so under mmu_lock.
  */
 static int pre_fault_get_pfn(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
 {
-	bool async = false;
-	int tries, r;
+	int r;
 
 	fault->mmu_seq = READ_ONCE(vcpu->kvm->mmu_invalidate_seq);
 	/* Before the host's page tables are read, see mmu_invalidate_retry(). */
@@ -92,22 +33,10 @@ static int pre_fault_get_pfn(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault
 	    !kvm_apicv_activated(vcpu->kvm))
 		return -ENOENT;
 
-	pre_fault_lookup_pfn(fault, &async);
-	for (tries = 0; async && tries < PRE_FAULT_HOST_TRIES; tries++) {
-		r = pre_fault_host_page(vcpu->kvm->mm, fault->hva);
-		if (r)
-			return r;
-
-		async = false;
-		pre_fault_lookup_pfn(fault, &async);
-	}
-	if (async)
-		pre_fault_lookup_pfn(fault, NULL);
-
-	if (fault->pfn == KVM_PFN_ERR_HWPOISON)
-		return -EHWPOISON;
-	if (is_error_noslot_pfn(fault->pfn))
-		return -EFAULT;
+	r = kvm_pre_fault_pfn(vcpu->kvm, fault->slot, fault->gfn, &fault->pfn,
+			      &fault->map_writable, &fault->hva);
+	if (r)
+		return r;
 
 	/*
 	 * A writable SPTE would have to be reported as dirty.  Who enables

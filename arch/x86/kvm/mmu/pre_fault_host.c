@@ -18,10 +18,8 @@
  *    is read; or in progress, for all to see under mmu_lock; or yet to start,
  *    and then zaps what is installed here. No sequence count is needed.
  */
-#include <linux/fs.h>
 #include <linux/kvm_host.h>
 #include <linux/mm.h>
-#include <linux/mmu_context.h>
 #include <linux/sched/signal.h>
 #include <linux/userfaultfd_k.h>
 
@@ -42,46 +40,6 @@
 
 /* How many pages are faulted in without a look at who is waiting. */
 #define FAULTS_IN_ONE_GO	16
-
-/*
- * Does the host have nothing but pages in the VMA that get_user_pages() would
- * give out, and that all have the same memory type?  A VMA with map_pages() is
- * one of the page cache, which rules drivers and secretmem out.
- */
-static bool host_vma_usable(struct vm_area_struct *vma)
-{
-	if (!(vma->vm_flags & VM_READ) ||
-	    vma->vm_flags & (VM_IO | VM_PFNMAP | VM_MIXEDMAP | VM_HUGETLB))
-		return false;
-
-	if (!vma_is_anonymous(vma) && !vma->vm_ops->map_pages)
-		return false;
-
-	/* What a protection key denies differs from thread to thread. */
-	return !vma_is_dax(vma) &&
-	       arch_vma_access_permitted(vma, true, false, false);
-}
-
-static pmd_t *host_pmd(struct mm_struct *mm, hva_t hva)
-{
-	pgd_t *pgd;
-	p4d_t *p4d;
-	pud_t *pud;
-
-	pgd = pgd_offset(mm, hva);
-	if (pgd_none(*pgd) || pgd_bad(*pgd))
-		return NULL;
-
-	p4d = p4d_offset(pgd, hva);
-	if (p4d_none(*p4d) || p4d_bad(*p4d))
-		return NULL;
-
-	pud = pud_offset(p4d, hva);
-	if (pud_none(*pud) || pud_bad(*pud))
-		return NULL;
-
-	return pmd_offset(pud, hva);
-}
 
 /* Once there is a page table, mmap_lock keeps it; a huge page may come and go. */
 static bool host_pmd_is_table(pmd_t pmd)
@@ -112,7 +70,7 @@ static unsigned long batch_map(struct pre_fault_batch *b)
 	/* Of the page table, or of the huge page */
 	spinlock_t *ptl;
 
-	pmdp = host_pmd(mm, b->hva);
+	pmdp = kvm_pre_fault_host_pmd(mm, b->hva);
 	if (!pmdp)
 		return 0;
 
@@ -153,7 +111,7 @@ static bool batch_fault_in(struct pre_fault_batch *b, struct vm_area_struct *vma
 {
 	const unsigned int flags = FAULT_FLAG_ALLOW_RETRY |
 				   FAULT_FLAG_RETRY_NOWAIT;
-	pmd_t *pmdp = host_pmd(vma->vm_mm, b->hva);
+	pmd_t *pmdp = kvm_pre_fault_host_pmd(vma->vm_mm, b->hva);
 	pte_t *ptep = host_ptep(pmdp, b->hva);
 	unsigned int nr_faults = 0;
 	hva_t hva = b->hva;
@@ -184,7 +142,7 @@ static bool batch_fault_in(struct pre_fault_batch *b, struct vm_area_struct *vma
 			break;
 
 		if (!ptep) {
-			pmdp = host_pmd(vma->vm_mm, b->hva);
+			pmdp = kvm_pre_fault_host_pmd(vma->vm_mm, b->hva);
 			ptep = host_ptep(pmdp, b->hva);
 			/* It may be a huge page. */
 			if (!ptep)
@@ -286,7 +244,7 @@ long tdp_mmu_pre_fault_batch(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault
 		return -EINTR;
 
 	vma = vma_lookup(mm, b.hva);
-	if (vma && host_vma_usable(vma)) {
+	if (vma && kvm_pre_fault_vma_usable(vma)) {
 		npages = min(npages, slot->base_gfn + slot->npages - b.gfn);
 		npages = min_t(u64, npages, (vma->vm_end - b.hva) >> PAGE_SHIFT);
 		done = batch_map_vma(&b, vma, npages);
