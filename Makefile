@@ -16,8 +16,10 @@ FORCE :=
 STRICT :=
 SIGNOFF :=
 V ?=
+# All are tested where none is named.
+ARCHS := $(or $(ARCH),x86_64 arm64)
 ARCH ?= x86_64
-export ARCH CPU DEBUG FORCE LINUX RELEASE SEED SIGNOFF STRICT T V
+export ARCH ARCHS CPU DEBUG FORCE LINUX RELEASE SEED SIGNOFF STRICT T V
 
 .PHONY: all tree kernel run bench test regress series sync shell clean help
 .NOTPARALLEL:
@@ -49,7 +51,7 @@ bench: tree
 	@scripts/bench
 
 test: tree
-	@scripts/packages test
+	@for arch in $(ARCHS); do ARCH=$$arch scripts/packages test || exit; done
 	@scripts/test
 
 regress: tree
@@ -84,7 +86,7 @@ make help      this text
 
 LINUX=PATH     another 6.1.y than Debian's: a directory or a tarball
 ARCH=arm64     make kernel, test, shell: cross-built, and on arm64's machines;
-               of the tests those that run in a machine
+               make test takes all architectures unless told which one
 T=NAME         make test: run only the test of that name
 CPU=amd|intel  make test: run only the machines of that maker
 DEBUG=1|kcsan  make test: run only the machines with the debug kernel (lockdep,

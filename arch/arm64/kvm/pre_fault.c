@@ -458,7 +458,7 @@ static long pre_fault_page(struct kvm_vcpu *vcpu, const struct kvm_memory_slot *
 	hva_t hva;
 	long r;
 
-	mmu_seq = kvm->mmu_invalidate_seq;
+	mmu_seq = READ_ONCE(kvm->mmu_invalidate_seq);
 	/* Before the host's page tables are read, see mmu_invalidate_retry(). */
 	smp_rmb();
 
