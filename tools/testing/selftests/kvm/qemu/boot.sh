@@ -51,22 +51,23 @@ qemu_x86_64()
 	second=/dev/ttyS1
 	cmdline="console=ttyS0,115200 $cmdline no_timer_check"
 	nodes="numa=fake=2"
-	board=(-machine q35 -cpu "EPYC,+svm,+npt")
+	board=(-machine q35 -cpu "EPYC,+svm,+npt" -m 4G)
 	qemu qemu-system-x86_64 "$@"
 }
 
 # The board has one serial line, and no PCI device with registers to be mapped.
+# Its memory begins at 1G: of 3G above 4G, the lowest are free for a 1G page.
 qemu_arm64()
 {
 	second=/dev/hvc0
 	cmdline="console=ttyAMA0 $cmdline"
 	nodes=''
-	board=(-machine "virt,virtualization=on,gic-version=3" -cpu "$cpu"
+	board=(-machine "virt,virtualization=on,gic-version=3" -cpu "$cpu" -m 6G
 	       -device pci-testdev -device virtio-serial-device)
 	case $mode in
 	log|shell)
-		board+=(-object "memory-backend-ram,size=2G,id=low"
-			-object "memory-backend-ram,size=2G,id=high"
+		board+=(-object "memory-backend-ram,size=3G,id=low"
+			-object "memory-backend-ram,size=3G,id=high"
 			-numa "node,memdev=low,cpus=0-1"
 			-numa "node,memdev=high,cpus=2-3") ;;
 	esac
@@ -99,7 +100,7 @@ qemu()
 	count)		extra='' ;;
 	esac
 	set -- -nodefaults -no-user-config -no-reboot -display none \
-		"${board[@]}" -m 4G -kernel "$KERNEL" -initrd "$INITRD" \
+		"${board[@]}" -kernel "$KERNEL" -initrd "$INITRD" \
 		-append "$cmdline $extra $params ${APPEND:-} $*"
 	# On stderr it lists what it does not emulate of an EPYC
 	case $mode in
