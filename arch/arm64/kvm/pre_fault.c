@@ -514,7 +514,7 @@ out_release:
  * * -ENOENT		- there is no memslot at @gpa
  * * -ENOEXEC		- the vCPU was not initialised by KVM_ARM_VCPU_INIT
  * * -ENOMEM		- no memory for the host page or for page tables
- * * -EOPNOTSUPP	- KVM is in protected mode, or stage-2 doesn't reach @gpa
+ * * -EOPNOTSUPP	- KVM is in protected mode
  */
 long kvm_arch_vcpu_pre_fault_memory(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
 {
@@ -528,10 +528,7 @@ long kvm_arch_vcpu_pre_fault_memory(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
 	if (vcpu->arch.target < 0)
 		return -ENOEXEC;
 
-	/* No memslot does either, so that a range that crosses this ends there. */
-	if (gpa >= kvm_phys_size(kvm))
-		return -EOPNOTSUPP;
-
+	/* Whatever memslot there is, stage-2 reaches. */
 	slot = gfn_to_memslot(kvm, gpa_to_gfn(gpa));
 	if (!slot)
 		return -ENOENT;

@@ -165,6 +165,7 @@ struct kvm_vm *pf_guest_vm(unsigned int nr_vcpus, struct kvm_vcpu *vcpus[])
 
 	TEST_ASSERT(nr_vcpus <= MAX_TEST_VCPUS, "%u vCPUs", nr_vcpus);
 	vm = vm_create_with_vcpus(nr_vcpus, pf_guest_main, vcpus);
+	ucall_init(vm, NULL);
 	pf_guest_map(vm);
 
 	for (i = 0; i < nr_vcpus; i++) {
