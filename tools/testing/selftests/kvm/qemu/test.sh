@@ -108,6 +108,7 @@ program_for()
 	*-cgroup)	echo "run /bin/pre_fault_memory_manners_test -s 30 ${only:--t cgroup_*}" ;;
 	intel)		echo "test $t ${TEST_ARGS:--s 5 -r 25}" ;;
 	intel*)		echo "test $t ${TEST_ARGS:--s 5 -r 10}" ;;
+	arm64*)		echo "test $t ${TEST_ARGS:--s 3 -r $((rounds / 5))}" ;;
 	*)		echo "test $t ${TEST_ARGS:--s 3 -r $rounds}" ;;
 	esac
 }
