@@ -21,12 +21,12 @@
  *    is read; or in progress, for all to see under mmu_lock; or yet to start,
  *    and then unmaps what is mapped here. No sequence count is needed.
  */
+#include <linux/cpufeature.h>
 #include <linux/kvm_host.h>
 #include <linux/mm.h>
 #include <linux/page_ref.h>
 
 #include <asm/barrier.h>
-#include <asm/cpufeature.h>
 #include <asm/kvm_mmu.h>
 #include <asm/kvm_pgtable.h>
 #include <asm/virt.h>

@@ -185,9 +185,9 @@ static int direct_mmu_pre_fault(struct kvm_vcpu *vcpu, struct kvm_page_fault *fa
 	return kvm_mmu_direct_map(vcpu, fault);
 }
 
-/* Other vCPUs change the count of a root that is in use, but not to 0. */
 static bool has_tdp_mmu_root(struct kvm_vcpu *vcpu)
 {
+	/* Other vCPUs change the count of a root in use, but not to 0. */
 	return data_race(is_tdp_mmu(vcpu->arch.mmu));
 }
 

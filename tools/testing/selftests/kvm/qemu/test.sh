@@ -133,7 +133,8 @@ start()
 	say "$run: $kernel boots to $what (log in $dir/console)"
 	# shellcheck disable=SC2086
 	KERNEL=$BUILD_PATH/$kernel/$KERNEL_IMAGE \
-	INITRD=$BUILD_PATH/initramfs.cpio.gz LIMIT=${LIMIT:-$limit} MODE=$mode SMP=$cpus GCOV=$gcov \
+	INITRD=$BUILD_PATH/initramfs.cpio.gz LIMIT=${LIMIT:-$limit} MODE=$mode \
+	SMP=$cpus GCOV=$gcov \
 		"$here/boot.sh" "${run%-@(stress|fuzz|manners|cgroup)}" "$dir" $what \
 		> /dev/null 2> "$dir/boot" &
 	pid_of[$run]=$!
@@ -147,7 +148,8 @@ finish()
 	wait "${pid_of[$run]}" || :
 	unset "pid_of[$run]"
 	say "$run: over after $((SECONDS - started[$run])) s"
-	awk -v machine="$run" -v races="$here/kcsan-known.txt" -f "$here/tap.awk" "$dir/console" > "$dir/tap"
+	awk -v machine="$run" -v races="$here/kcsan-known.txt" \
+		-f "$here/tap.awk" "$dir/console" > "$dir/tap"
 	emit "$dir/tap"
 	if ! [ -s "$dir/console" ]; then
 		sed "s/^/# $run: /" "$dir/boot" "$dir/emulator" || :
