@@ -202,12 +202,17 @@ static long pre_fault_step(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
 	return r;
 }
 
-/* Returns what stopped the walk, 0 at the end of the range. */
+/*
+ * Returns what stopped the walk, 0 at the end of the range.  A vCPU that has never
+ * run may not be fit to be loaded: only an architecture that needs it gets it.
+ */
 static long pre_fault_range(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size, u64 *done)
 {
+	const bool loaded = IS_ENABLED(CONFIG_KVM_PRE_FAULT_LOADS_VCPU);
 	long r;
 
-	vcpu_load(vcpu);
+	if (loaded)
+		vcpu_load(vcpu);
 	do {
 		r = pre_fault_step(vcpu, gpa + *done, size - *done);
 		if (r < 0)
@@ -216,7 +221,8 @@ static long pre_fault_range(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size, u64 *don
 		*done += r;
 		cond_resched();
 	} while (*done < size);
-	vcpu_put(vcpu);
+	if (loaded)
+		vcpu_put(vcpu);
 
 	return min(r, 0L);
 }

@@ -499,7 +499,7 @@ out_release:
  * @gpa: start of the range, in bytes, page-aligned
  * @size: size of the range, in bytes, page-aligned and not zero
  *
- * Context: vCPU loaded, inside an SRCU read section of kvm->srcu, no MMU lock
+ * Context: vcpu->mutex held, inside an SRCU read section of kvm->srcu, no MMU lock
  * held. May sleep. Takes mmap_lock for read, and within it the host's page table
  * lock and mmu_lock for write.
  *
