@@ -106,6 +106,10 @@ program_for()
 	*-fuzz)		echo "run /bin/pre_fault_memory_fuzz -n $calls -r $seed" ;;
 	*-manners)	echo "run /bin/pre_fault_memory_manners_test $only" ;;
 	*-cgroup)	echo "run /bin/pre_fault_memory_manners_test -s 30 ${only:--t cgroup_*}" ;;
+	# There is no batch with the legacy MMU, and what takes its place has been
+	# gone through with A/D bits.
+	intel-legacy-noad)
+			echo "test ${t:--t [!b]*} ${TEST_ARGS:--s 5 -r 10}" ;;
 	intel)		echo "test $t ${TEST_ARGS:--s 5 -r 25}" ;;
 	intel*)		echo "test $t ${TEST_ARGS:--s 5 -r 10}" ;;
 	arm64*)		echo "test $t ${TEST_ARGS:--s 3 -r $((rounds / 5))}" ;;
