@@ -15,8 +15,7 @@
 #define NR_PAGES	512
 #define SIZE		(NR_PAGES * PAGE_SIZE)
 #define RACE_SECONDS	6
-#define MIN_ROUNDS	3
-/* Pages changed before all are looked at */
+/* Pages changed before all are looked at, which is a round */
 #define NR_CHANGES	16
 
 #ifndef MADV_COLLAPSE
@@ -129,8 +128,7 @@ static void race_run(struct race *r,
 	pr_info("-S %u has the same pages again\n", pf_seed);
 	thread = pf_thread(race_fn, r);
 
-	for (round = 0; round < rounds &&
-	     (round < MIN_ROUNDS || pf_now() < end); round++) {
+	for (round = 0; round < rounds && (!round || pf_now() < end); round++) {
 		uint8_t seed = 1 + round % 100;
 
 		if (disturb)

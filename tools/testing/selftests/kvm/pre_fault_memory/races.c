@@ -13,9 +13,9 @@
 
 #define NR_PAGES	64
 #define MAX_PAGES	512
-#define NR_HUGE		8
+#define NR_HUGE		4
 /* No race takes longer, but for the rounds that there have to be. */
-#define RACE_SECONDS	20
+#define RACE_SECONDS	10
 #define MIN_ROUNDS	3
 /* On one slow CPU, all rounds may be over before the other thread has run. */
 #define MIN_CALLS	3

@@ -163,7 +163,7 @@ static unsigned int for_tests(const struct pf_test * const groups[],
 
 	for (i = 0; i < nr_groups; i++) {
 		for (t = groups[i]; t->name; t++) {
-			if (only && fnmatch(only, t->name, 0))
+			if (only && fnmatch(only, t->name, FNM_EXTMATCH))
 				continue;
 			nr++;
 			if (fn)

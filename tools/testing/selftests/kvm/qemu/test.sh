@@ -106,8 +106,9 @@ program_for()
 	*-fuzz)		echo "run /bin/pre_fault_memory_fuzz -n $calls -r $seed" ;;
 	*-manners)	echo "run /bin/pre_fault_memory_manners_test $only" ;;
 	*-cgroup)	echo "run /bin/pre_fault_memory_manners_test -s 30 ${only:--t cgroup_*}" ;;
-	# There is no batch with the legacy MMU, and what takes its place has been
-	# gone through with A/D bits.
+	# There is no batch with the legacy MMU, of which races.c has the races, and
+	# intel-legacy all that takes its place.
+	amd-legacy)	echo "test ${t:--t !(batch_race_*)} ${TEST_ARGS:--s 3 -r $rounds}" ;;
 	intel-legacy-noad)
 			echo "test ${t:--t [!b]*} ${TEST_ARGS:--s 5 -r 10}" ;;
 	intel)		echo "test $t ${TEST_ARGS:--s 5 -r 25}" ;;
