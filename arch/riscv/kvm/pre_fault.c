@@ -418,7 +418,7 @@ static long pre_fault_page(struct kvm_vcpu *vcpu, const struct kvm_memory_slot *
 	if (r)
 		return r;
 
-	mmu_seq = kvm->mmu_invalidate_seq;
+	mmu_seq = READ_ONCE(kvm->mmu_invalidate_seq);
 	/* Before the host's page tables are read, see mmu_invalidate_retry(). */
 	smp_rmb();
 
@@ -455,7 +455,7 @@ static long pre_fault_page(struct kvm_vcpu *vcpu, const struct kvm_memory_slot *
  * @gpa: start of the range, in bytes, page-aligned
  * @size: size of the range, in bytes, page-aligned and not zero
  *
- * Context: vCPU loaded, inside an SRCU read section of kvm->srcu, no MMU lock
+ * Context: vcpu->mutex held, inside an SRCU read section of kvm->srcu, no MMU lock
  * held. May sleep. Takes mmap_lock for read, and within it the host's page table
  * lock and mmu_lock.
  *
