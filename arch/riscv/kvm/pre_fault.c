@@ -468,7 +468,6 @@ static long pre_fault_page(struct kvm_vcpu *vcpu, const struct kvm_memory_slot *
  * * -EINTR		- a signal came while waiting for the host page
  * * -ENOENT		- there is no memslot at @gpa
  * * -ENOMEM		- no memory for the host page or for page tables
- * * -EOPNOTSUPP	- the G-stage doesn't reach @gpa
  */
 long kvm_arch_vcpu_pre_fault_memory(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
 {
@@ -476,10 +475,7 @@ long kvm_arch_vcpu_pre_fault_memory(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
 	struct kvm *kvm = vcpu->kvm;
 	long r;
 
-	/* No memslot does either, so that a range that crosses this ends there. */
-	if (gpa >> kvm_riscv_gstage_gpa_bits())
-		return -EOPNOTSUPP;
-
+	/* None reaches beyond the G-stage. */
 	slot = gfn_to_memslot(kvm, gpa_to_gfn(gpa));
 	if (!slot)
 		return -ENOENT;
