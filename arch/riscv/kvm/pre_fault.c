@@ -34,10 +34,12 @@
 /* Up to how many PTEs are flushed one by one, rather than the VM's all */
 #define MAX_FLUSH_PAGES		16
 
-/* What a host PTE must be: of user memory and of a normal page. */
-#define HOST_PTE_CHECK		(_PAGE_PRESENT | _PAGE_READ | _PAGE_USER | _PAGE_SPECIAL)
+/*
+ * What a host PTE must be: of user memory, and of a normal page, for which the
+ * bits above the address (memory type, size) have just one value.
+ */
 #define HOST_PTE_NORMAL		(_PAGE_PRESENT | _PAGE_READ | _PAGE_USER)
-#define HOST_PTE_ZERO		(HOST_PTE_NORMAL | _PAGE_SPECIAL)
+#define HOST_PTE_CHECK		(HOST_PTE_NORMAL | _PAGE_SPECIAL | GENMASK(63, 54))
 
 /* Pages that are mapped together, by one page table on either side */
 struct pre_fault_batch {
@@ -52,6 +54,9 @@ struct pre_fault_batch {
 	/* The host's PTEs, or else what its huge page would have as the first */
 	pte_t *host_ptep;
 	unsigned long huge;
+
+	/* What HOST_PTE_CHECK leaves of a normal page's PTE */
+	unsigned long normal;
 };
 
 static unsigned long level_size(u32 level)
@@ -82,12 +87,12 @@ static pte_t host_pte(const struct pre_fault_batch *b, unsigned long i)
 }
 
 /* A special PTE may have any pfn, of which only one is fine. */
-static bool host_pte_usable(pte_t pte)
+static bool host_pte_usable(const struct pre_fault_batch *b, pte_t pte)
 {
 	const unsigned long check = pte_val(pte) & HOST_PTE_CHECK;
 
-	return check == HOST_PTE_NORMAL ||
-	       (check == HOST_PTE_ZERO && is_zero_pfn(pte_pfn(pte)));
+	return check == b->normal ||
+	       (check == (b->normal | _PAGE_SPECIAL) && is_zero_pfn(pte_pfn(pte)));
 }
 
 /*
@@ -110,7 +115,7 @@ static unsigned long batch_fill(struct pre_fault_batch *b, pte_t *ptep)
 			continue;
 
 		pte = host_pte(b, i);
-		if (!host_pte_usable(pte))
+		if (!host_pte_usable(b, pte))
 			break;
 
 		/* Of the host's PTE only the address is taken. */
@@ -197,7 +202,7 @@ static unsigned long batch_map_locked(struct pre_fault_batch *b)
 	struct kvm *kvm = b->vcpu->kvm;
 	unsigned long n = 0;
 
-	if (!host_pte_usable(host_pte(b, 0)))
+	if (!host_pte_usable(b, host_pte(b, 0)))
 		return 0;
 
 	spin_lock(&kvm->mmu_lock);
@@ -269,6 +274,7 @@ static long pre_fault_batch(struct kvm_vcpu *vcpu,
 		.slot = slot,
 		.gpa = gpa,
 		.hva = __gfn_to_hva_memslot(slot, gfn),
+		.normal = pte_val(pfn_pte(0, __pgprot(HOST_PTE_NORMAL))),
 	};
 	struct mm_struct *mm = vcpu->kvm->mm;
 	struct vm_area_struct *vma;
