@@ -369,6 +369,7 @@ static void *empty_table(pte_t *ptep)
 static long pre_fault_map(struct kvm_vcpu *vcpu, gpa_t gpa, kvm_pfn_t pfn,
 			  u64 size, bool writable)
 {
+	struct kvm_mmu_memory_cache *pcache = &vcpu->arch.mmu_page_cache;
 	struct kvm *kvm = vcpu->kvm;
 	void *table = NULL;
 	pte_t *ptep;
@@ -387,15 +388,20 @@ static long pre_fault_map(struct kvm_vcpu *vcpu, gpa_t gpa, kvm_pfn_t pfn,
 	}
 	pfn = ALIGN_DOWN(pfn, size >> PAGE_SHIFT);
 
-	r = gstage_map_page(kvm, &vcpu->arch.mmu_page_cache,
-			    ALIGN_DOWN(gpa, size), pfn << PAGE_SHIFT, size,
-			    !writable, true);
+	r = gstage_map_page(kvm, pcache, ALIGN_DOWN(gpa, size), pfn << PAGE_SHIFT,
+			    size, !writable, true);
 	if (r)
 		return r;
 
-	/* Harts may have cached where the table was. */
+	/*
+	 * Harts may have cached where the table was. Guests use it no more after
+	 * the flush; HLV, outside of guest mode, may until the vCPU goes back
+	 * there. It must not find other data then: keep it, zeroed as it is, as
+	 * a table of this VM and free one that never was.
+	 */
 	if (table) {
 		kvm_flush_remote_tlbs(kvm);
+		swap(table, pcache->objects[0]);
 		free_page((unsigned long)table);
 	}
 
