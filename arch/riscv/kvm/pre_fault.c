@@ -2,8 +2,8 @@
 /*
  * KVM_PRE_FAULT_MEMORY for RISC-V: map a page in the G-stage as a guest read
  * would, without a guest.  Unlike a guest's fault, a pre-fault never touches a
- * PTE that is valid, and puts a large mapping in the place of no table but an
- * empty one.
+ * PTE that the guest can use, and puts a large mapping in the place of no table
+ * but an empty one.
  *
  * Where the host has mapped pages of a normal kind, up to a table's worth of
  * them is mapped in one go, from the host's page table as it stands and without
@@ -304,20 +304,6 @@ static long pre_fault_batch(struct kvm_vcpu *vcpu,
 	return n;
 }
 
-/* Returns the size of the mapping that @gpa is part of, 0 if there is none. */
-static u64 mapped_size(struct kvm *kvm, gpa_t gpa)
-{
-	bool found;
-	pte_t *ptep;
-	u32 level;
-
-	spin_lock(&kvm->mmu_lock);
-	found = gstage_get_leaf_entry(kvm, gpa, &ptep, &level);
-	spin_unlock(&kvm->mmu_lock);
-
-	return found ? level_size(level) : 0;
-}
-
 /*
  * How large a mapping would a guest's fault make?  Of hugetlb only it makes large
  * ones; those that do not fit the slot would not work, and are left out here.
@@ -376,7 +362,8 @@ static long pre_fault_map(struct kvm_vcpu *vcpu, gpa_t gpa, kvm_pfn_t pfn,
 	u32 level;
 	int r;
 
-	if (gstage_get_leaf_entry(kvm, gpa, &ptep, &level))
+	/* No guest gets at what came with the memslot, see VM_PFNMAP in mmu.c. */
+	if (gstage_get_leaf_entry(kvm, gpa, &ptep, &level) && pte_user(*ptep))
 		return level_size(level);
 
 	/* There is a table in the place of a large mapping. */
@@ -424,11 +411,6 @@ static long pre_fault_page(struct kvm_vcpu *vcpu, const struct kvm_memory_slot *
 	hva_t hva;
 	long size;
 	long r;
-
-	/* What was mapped with the memslot (VM_PFNMAP) need not be found again. */
-	r = mapped_size(kvm, gpa);
-	if (r)
-		return r;
 
 	mmu_seq = READ_ONCE(kvm->mmu_invalidate_seq);
 	/* Before the host's page tables are read, see mmu_invalidate_retry(). */
