@@ -328,7 +328,7 @@ static long host_page_size(struct kvm *kvm, const struct kvm_memory_slot *slot,
 	npages = size >> PAGE_SHIFT;
 	start = ALIGN_DOWN(gfn, npages);
 
-	if ((size != PMD_SIZE && size != PGDIR_SIZE) ||
+	if ((size != PMD_SIZE && size != PUD_SIZE) ||
 	    slot_is_logging(slot) || ((gpa ^ hva) & (size - 1)) ||
 	    start < slot->base_gfn ||
 	    start + npages > slot->base_gfn + slot->npages)
