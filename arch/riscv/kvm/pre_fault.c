@@ -304,18 +304,26 @@ static long pre_fault_batch(struct kvm_vcpu *vcpu,
 	return n;
 }
 
-/*
- * How large a mapping would a guest's fault make?  Of hugetlb only it makes large
- * ones; those that do not fit the slot would not work, and are left out here.
- */
+/* A misaligned leaf doesn't work, and no guest is to see more than the slot has. */
+static bool fits_slot(const struct kvm_memory_slot *slot, gpa_t gpa, hva_t hva,
+		      unsigned long size)
+{
+	const unsigned long npages = size >> PAGE_SHIFT;
+	const gfn_t start = ALIGN_DOWN(gpa_to_gfn(gpa), npages);
+
+	return !((gpa ^ hva) & (size - 1)) && start >= slot->base_gfn &&
+	       start + npages <= slot->base_gfn + slot->npages;
+}
+
+/* The size of the mapping to make: as with a fault, only hugetlb gets large ones. */
 static long host_page_size(struct kvm *kvm, const struct kvm_memory_slot *slot,
 			   gpa_t gpa, hva_t hva)
 {
-	const gfn_t gfn = gpa_to_gfn(gpa);
 	unsigned long size = PAGE_SIZE;
 	struct vm_area_struct *vma;
-	unsigned long npages;
-	gfn_t start;
+
+	if (slot_is_logging(slot))
+		return PAGE_SIZE;
 
 	if (mmap_read_lock_killable(kvm->mm))
 		return -EINTR;
@@ -325,16 +333,13 @@ static long host_page_size(struct kvm *kvm, const struct kvm_memory_slot *slot,
 		size = huge_page_size(hstate_vma(vma));
 	mmap_read_unlock(kvm->mm);
 
-	npages = size >> PAGE_SHIFT;
-	start = ALIGN_DOWN(gfn, npages);
+	if (size >= PUD_SIZE && fits_slot(slot, gpa, hva, PUD_SIZE))
+		return PUD_SIZE;
 
-	if ((size != PMD_SIZE && size != PUD_SIZE) ||
-	    slot_is_logging(slot) || ((gpa ^ hva) & (size - 1)) ||
-	    start < slot->base_gfn ||
-	    start + npages > slot->base_gfn + slot->npages)
-		return PAGE_SIZE;
+	if (size >= PMD_SIZE && fits_slot(slot, gpa, hva, PMD_SIZE))
+		return PMD_SIZE;
 
-	return size;
+	return PAGE_SIZE;
 }
 
 /*
@@ -366,12 +371,12 @@ static long pre_fault_map(struct kvm_vcpu *vcpu, gpa_t gpa, kvm_pfn_t pfn,
 	if (gstage_get_leaf_entry(kvm, gpa, &ptep, &level) && pte_user(*ptep))
 		return level_size(level);
 
-	/* There is a table in the place of a large mapping. */
-	if (level_size(level) < size) {
-		if (size == PMD_SIZE)
-			table = empty_table(ptep);
-		if (!table)
-			size = PAGE_SIZE;
+	/* Is there a table in the place of a large mapping? */
+	if (!level && size > PAGE_SIZE) {
+		table = empty_table(ptep);
+		size = table ? PMD_SIZE : PAGE_SIZE;
+	} else {
+		size = min_t(u64, size, level_size(level));
 	}
 	pfn = ALIGN_DOWN(pfn, size >> PAGE_SHIFT);
 
