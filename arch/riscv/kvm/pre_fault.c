@@ -304,17 +304,6 @@ static long pre_fault_batch(struct kvm_vcpu *vcpu,
 	return n;
 }
 
-/* A misaligned leaf doesn't work, and no guest is to see more than the slot has. */
-static bool fits_slot(const struct kvm_memory_slot *slot, gpa_t gpa, hva_t hva,
-		      unsigned long size)
-{
-	const unsigned long npages = size >> PAGE_SHIFT;
-	const gfn_t start = ALIGN_DOWN(gpa_to_gfn(gpa), npages);
-
-	return !((gpa ^ hva) & (size - 1)) && start >= slot->base_gfn &&
-	       start + npages <= slot->base_gfn + slot->npages;
-}
-
 /* The size of the mapping to make: as with a fault, only hugetlb gets large ones. */
 static long host_page_size(struct kvm *kvm, const struct kvm_memory_slot *slot,
 			   gpa_t gpa, hva_t hva)
@@ -333,13 +322,7 @@ static long host_page_size(struct kvm *kvm, const struct kvm_memory_slot *slot,
 		size = huge_page_size(hstate_vma(vma));
 	mmap_read_unlock(kvm->mm);
 
-	if (size >= PUD_SIZE && fits_slot(slot, gpa, hva, PUD_SIZE))
-		return PUD_SIZE;
-
-	if (size >= PMD_SIZE && fits_slot(slot, gpa, hva, PMD_SIZE))
-		return PMD_SIZE;
-
-	return PAGE_SIZE;
+	return gstage_leaf_size(slot, gpa, hva, size);
 }
 
 /*
