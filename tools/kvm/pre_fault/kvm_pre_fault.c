@@ -1,0 +1,364 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * KVM_PRE_FAULT_MEMORY on a range, from as many threads as there are vCPUs.
+ * kvm_pre_fault_range.3 tells how to use it.
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "kvm_pre_fault.h"
+
+/* Threads that meet in one huge page would do the same work twice. */
+#define PIECE_MIN	0x200000ULL
+#define PIECE_MAX	0x40000000ULL
+/* For threads to end together, though some pieces take longer than others. */
+#define PIECES_PER_VCPU	4
+
+/* What one call gets: it is between two that @stop is looked at. */
+#define CALL_MAX	0x4000000ULL
+
+/* How often @stop is looked at on behalf of calls that sleep, in ns. */
+#define KICK_PERIOD	10000000
+
+/* A second without progress, roughly: EAGAIN is slept over, EINTR is not. */
+#define PATIENCE	1000000
+#define AGAIN_WAIT	1000
+
+/* Enough for ioctl(), and kind to VMMs that have called mlockall(). */
+#define STACK_SIZE	0x40000
+
+struct job {
+	struct kvm_pre_fault_opts *opts;
+	uint64_t total;
+	uint64_t piece;
+
+	/* What follows is under @lock. */
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	unsigned int running;
+	uint64_t cursor;
+	/* Nothing from here on is to be done: the end, or why that is not it */
+	uint64_t end;
+	int error;
+	uint64_t done;
+	uint64_t reported;
+};
+
+struct worker {
+	struct job *job;
+	int fd;
+	pthread_t thread;
+};
+
+static uint64_t to_boundary(uint64_t gpa, uint64_t size, uint64_t unit)
+{
+	uint64_t len = unit - (gpa & (unit - 1));
+
+	return len < size ? len : size;
+}
+
+static bool is_stopped(const struct job *job)
+{
+	const int *stop = job->opts->stop;
+
+	return stop && __atomic_load_n(stop, __ATOMIC_RELAXED);
+}
+
+/* The lowest page that is left undone decides, whoever came across it first. */
+static void end_at(struct job *job, uint64_t gpa, int error)
+{
+	if (gpa < job->end) {
+		job->end = gpa;
+		job->error = error;
+	}
+}
+
+static void fail(struct job *job, uint64_t gpa, int error)
+{
+	pthread_mutex_lock(&job->lock);
+	end_at(job, gpa, error);
+	pthread_mutex_unlock(&job->lock);
+}
+
+static bool is_wanted(struct job *job, uint64_t gpa)
+{
+	bool wanted;
+
+	pthread_mutex_lock(&job->lock);
+	if (is_stopped(job))
+		end_at(job, gpa, -ECANCELED);
+	wanted = gpa < job->end;
+	pthread_mutex_unlock(&job->lock);
+	return wanted;
+}
+
+static uint64_t take_piece(struct job *job, uint64_t *gpa)
+{
+	uint64_t size = 0;
+
+	pthread_mutex_lock(&job->lock);
+	*gpa = job->cursor;
+	if (*gpa < job->end)
+		size = to_boundary(*gpa, job->end - *gpa, job->piece);
+	job->cursor += size;
+	pthread_mutex_unlock(&job->lock);
+	return size;
+}
+
+/* In the thread of the caller, with the lock held */
+static void report(struct job *job)
+{
+	uint64_t done = job->done;
+
+	if (!job->opts->progress || done == job->reported)
+		return;
+	job->reported = done;
+	pthread_mutex_unlock(&job->lock);
+	job->opts->progress(job->opts->opaque, done, job->total);
+	pthread_mutex_lock(&job->lock);
+}
+
+static void add_done(struct job *job, uint64_t size)
+{
+	pthread_mutex_lock(&job->lock);
+	job->done += size;
+	if (job->running)
+		pthread_cond_signal(&job->changed);
+	else
+		report(job);
+	pthread_mutex_unlock(&job->lock);
+}
+
+/* One call. Returns 0 and how far it got, or a negative errno. */
+static int pre_fault(int fd, uint64_t gpa, uint64_t size, uint64_t *done)
+{
+	struct kvm_pre_fault_memory range = { .gpa = gpa, .size = size };
+
+	if (ioctl(fd, KVM_PRE_FAULT_MEMORY, &range))
+		return -errno;
+	/* Neither an endless loop, nor memory that is not ours */
+	*done = size - range.size;
+	if (!*done || *done > size || range.gpa != gpa + *done)
+		return -EPROTO;
+	return 0;
+}
+
+static void pre_fault_piece(struct job *job, int fd, uint64_t gpa, uint64_t size)
+{
+	static const struct timespec wait = { .tv_nsec = AGAIN_WAIT * 1000 };
+	int patience = PATIENCE, error;
+	uint64_t done = 0;
+
+	while (size && is_wanted(job, gpa)) {
+		error = pre_fault(fd, gpa, to_boundary(gpa, size, CALL_MAX), &done);
+		if (!error) {
+			gpa += done;
+			size -= done;
+			patience = PATIENCE;
+			add_done(job, done);
+		} else if (error == -EINTR && patience > 0) {
+			patience--;
+		} else if (error == -EAGAIN && patience > 0) {
+			patience -= AGAIN_WAIT;
+			nanosleep(&wait, NULL);
+		} else {
+			fail(job, gpa, error);
+		}
+	}
+}
+
+static void work(struct job *job, int fd)
+{
+	uint64_t gpa, size;
+
+	while ((size = take_piece(job, &gpa)))
+		pre_fault_piece(job, fd, gpa, size);
+}
+
+static void *worker_thread(void *arg)
+{
+	struct worker *worker = arg;
+	struct job *job = worker->job;
+	sigset_t kick;
+
+	if (job->opts->kick_signal) {
+		sigemptyset(&kick);
+		sigaddset(&kick, job->opts->kick_signal);
+		pthread_sigmask(SIG_UNBLOCK, &kick, NULL);
+	}
+
+	work(job, worker->fd);
+
+	pthread_mutex_lock(&job->lock);
+	job->running--;
+	pthread_cond_signal(&job->changed);
+	pthread_mutex_unlock(&job->lock);
+	return NULL;
+}
+
+/* The VMM's signals are for its own threads, but for what a thread causes. */
+static void block_signals(sigset_t *old)
+{
+	static const int own[] = { SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP, 0 };
+	sigset_t set;
+
+	sigfillset(&set);
+	for (unsigned int i = 0; own[i]; i++)
+		sigdelset(&set, own[i]);
+	pthread_sigmask(SIG_BLOCK, &set, old);
+}
+
+/* Returns how many threads there are, none if they can't be had. */
+static unsigned int start_workers(struct job *job, struct worker *workers,
+				  const int *fds, unsigned int nr)
+{
+	unsigned int started = 0;
+	pthread_attr_t attr;
+	sigset_t old;
+
+	if (pthread_attr_init(&attr))
+		return 0;
+	pthread_attr_setstacksize(&attr, STACK_SIZE);
+	block_signals(&old);
+	pthread_mutex_lock(&job->lock);
+	for (; started < nr; started++) {
+		workers[started].job = job;
+		workers[started].fd = fds[started];
+		if (pthread_create(&workers[started].thread, &attr, worker_thread,
+				   &workers[started]))
+			break;
+		job->running++;
+	}
+	pthread_mutex_unlock(&job->lock);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	pthread_attr_destroy(&attr);
+	return started;
+}
+
+/*
+ * Until all are done. Kicks are repeated, since one may come before the call
+ * that it is meant for. Threads that have ended can be sent signals until they
+ * are joined.
+ */
+static void supervise(struct job *job, const struct worker *workers, unsigned int nr)
+{
+	struct timespec wake;
+
+	pthread_mutex_lock(&job->lock);
+	while (job->running) {
+		clock_gettime(CLOCK_MONOTONIC, &wake);
+		wake.tv_nsec += KICK_PERIOD;
+		if (wake.tv_nsec >= 1000000000) {
+			wake.tv_nsec -= 1000000000;
+			wake.tv_sec++;
+		}
+		pthread_cond_timedwait(&job->changed, &job->lock, &wake);
+		report(job);
+		for (unsigned int i = 0; job->opts->kick_signal && i < nr; i++) {
+			if (job->error || is_stopped(job))
+				pthread_kill(workers[i].thread, job->opts->kick_signal);
+		}
+	}
+	report(job);
+	pthread_mutex_unlock(&job->lock);
+
+	for (unsigned int i = 0; i < nr; i++)
+		pthread_join(workers[i].thread, NULL);
+}
+
+static int check(unsigned int nr_vcpus, uint64_t gpa, uint64_t size, int signo)
+{
+	struct sigaction action;
+
+	if (!nr_vcpus || (gpa | size) % (uint64_t)sysconf(_SC_PAGESIZE))
+		return -EINVAL;
+	if (size && gpa + size <= gpa)
+		return -EINVAL;
+	/* What would kill the process, or not interrupt a call */
+	if (signo && (sigaction(signo, NULL, &action) ||
+		      action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN))
+		return -EINVAL;
+	return 0;
+}
+
+/**
+ * kvm_pre_fault_range - map guest memory ahead of the guest's first access
+ * @vcpu_fds: vCPUs of one VM, none of them in KVM_RUN
+ * @nr_vcpus: how many; that many threads at most are at work
+ * @gpa: where the memory begins, page aligned
+ * @size: how much, page aligned; 0 is no error
+ * @opts: further options and results, or NULL
+ *
+ * Calls that are interrupted, or meet a memslot that is being changed, are
+ * repeated. Any other error ends it: nothing above that page is begun any more,
+ * but all below is done.
+ *
+ * Return: 0 if all is done, else a negative errno:
+ * * -ECANCELED		- @opts->stop was set
+ * * -EINVAL		- an argument is wrong, or KVM does not know the ioctl
+ * * -EAGAIN		- a memslot was being changed for a second
+ * * -EPROTO		- KVM did not say how far it got
+ * * others		- those of KVM_PRE_FAULT_MEMORY, for the page @opts->next
+ */
+int kvm_pre_fault_range(const int *vcpu_fds, unsigned int nr_vcpus,
+			uint64_t gpa, uint64_t size,
+			struct kvm_pre_fault_opts *opts)
+{
+	struct kvm_pre_fault_opts none = { .next = 0 };
+	struct worker *workers = NULL;
+	unsigned int nr = 0;
+	pthread_condattr_t attr;
+	struct job job = {
+		.opts = opts ? opts : &none,
+		.total = size,
+		.piece = PIECE_MAX,
+		.lock = PTHREAD_MUTEX_INITIALIZER,
+		.cursor = gpa,
+		.end = gpa + size,
+	};
+	uint64_t pieces;
+
+	job.opts->next = gpa;
+	job.opts->done = 0;
+	job.error = check(nr_vcpus, gpa, size, job.opts->kick_signal);
+	if (job.error || !size)
+		return job.error;
+
+	while (nr_vcpus > 1 && job.piece > PIECE_MIN &&
+	       size / job.piece < (uint64_t)nr_vcpus * PIECES_PER_VCPU)
+		job.piece /= 2;
+	pieces = (job.end - 1) / job.piece - gpa / job.piece + 1;
+	if (pieces < nr_vcpus)
+		nr_vcpus = (unsigned int)pieces;
+
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&job.changed, &attr);
+	pthread_condattr_destroy(&attr);
+
+	/* A lone vCPU needs a thread only for somebody else to kick it. */
+	if (nr_vcpus > 1 || job.opts->kick_signal)
+		workers = calloc(nr_vcpus, sizeof(*workers));
+	if (workers)
+		nr = start_workers(&job, workers, vcpu_fds, nr_vcpus);
+	if (nr)
+		supervise(&job, workers, nr);
+	else
+		work(&job, vcpu_fds[0]);
+	free(workers);
+	pthread_cond_destroy(&job.changed);
+	pthread_mutex_destroy(&job.lock);
+
+	job.opts->next = job.end;
+	job.opts->done = job.done;
+	return job.error;
+}
