@@ -2,7 +2,6 @@
 /* The virtual machine: raw KVM ioctls, no device, no interrupt controller. */
 #include <err.h>
 #include <errno.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -291,24 +290,11 @@ int vcpu_check(const struct vcpu *vcpu)
 
 int vcpu_pre_fault(struct vcpu *vcpu, uint64_t gpa, uint64_t size)
 {
-	struct kvm_pre_fault_memory range = { .gpa = gpa, .size = size };
+	struct kvm_pre_fault_opts opts = { .next = gpa };
 
-	while (range.size) {
-		uint64_t left = range.size;
-
-		/* Success can be partial: KVM advanced the range for us. */
-		if (!ioctl(vcpu->fd, KVM_PRE_FAULT_MEMORY, &range)) {
-			if (range.size < left)
-				continue;
-			errno = EPROTO;
-		}
-		if (errno != EINTR && errno != EAGAIN) {
-			warn("KVM_PRE_FAULT_MEMORY at %#llx", range.gpa);
-			return -1;
-		}
-		/* A memslot is on the move: let its mover get on with it. */
-		if (errno == EAGAIN)
-			sched_yield();
-	}
-	return 0;
+	errno = -kvm_pre_fault_range(&vcpu->fd, 1, gpa, size, &opts);
+	if (!errno)
+		return 0;
+	warn("KVM_PRE_FAULT_MEMORY at %#llx", (unsigned long long)opts.next);
+	return -1;
 }
