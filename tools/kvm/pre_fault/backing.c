@@ -30,6 +30,8 @@ static int map_fixed(struct memory *mem, int flags, int fd)
 
 static void fill(struct memory *mem)
 {
+	if (mem->fresh)
+		return;
 	for (uint64_t off = 0; off < mem->size; off += SZ_4K)
 		*(uint32_t *)(mem->hva + off) = page_word(off / SZ_4K);
 }
@@ -241,6 +243,23 @@ long memory_copied_pages(const struct memory *mem)
 	return kb < 0 ? -1 : kb / 4;
 }
 
+/* Address space, 2M-aligned as are the guest's addresses. */
+int memory_reserve(struct memory *mem, uint64_t size)
+{
+	mem->size = size;
+	mem->reserved_size = size + SZ_2M;
+	mem->reserved = mmap(NULL, mem->reserved_size, PROT_NONE,
+			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+			     0);
+	if (mem->reserved == MAP_FAILED) {
+		warn("cannot reserve address space");
+		return -1;
+	}
+	mem->hva = (void *)(((uintptr_t)mem->reserved + SZ_2M - 1) &
+			    ~(uintptr_t)(SZ_2M - 1));
+	return 0;
+}
+
 int memory_create(struct memory *mem, const struct backing *backing,
 		  uint64_t size)
 {
@@ -255,18 +274,8 @@ int memory_create(struct memory *mem, const struct backing *backing,
 		return -1;
 	}
 
-	mem->size = size;
-	mem->reserved_size = size + SZ_2M;
-	mem->reserved = mmap(NULL, mem->reserved_size, PROT_NONE,
-			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
-			     0);
-	if (mem->reserved == MAP_FAILED) {
-		warn("cannot reserve address space");
+	if (memory_reserve(mem, size))
 		return -1;
-	}
-	mem->hva = (void *)(((uintptr_t)mem->reserved + SZ_2M - 1) &
-			    ~(uintptr_t)(SZ_2M - 1));
-
 	if (backing->map(mem)) {
 		memory_destroy(mem);
 		return -1;

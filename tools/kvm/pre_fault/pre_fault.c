@@ -36,8 +36,9 @@ static void usage(void)
 	       "  -i, --icount        the machine's clock counts instructions, as with\n"
 	       "                      qemu -icount shift=0\n"
 	       "  -n, --no-pre-fault  only the run without\n"
-	       "  -h, --help          this text\n"
-	       "\n"
+	       "  -h, --help          this text\n");
+	guest_usage();
+	printf("\n"
 	       "The cost is in instructions where the PMU can be used, otherwise in ns.\n"
 	       "\n"
 	       "Exit status: 0 if every run went well, 1 if one failed or options were bad,\n"
@@ -104,6 +105,14 @@ static unsigned int parse_options(int argc, char **argv, struct options *opts,
 		{ "icount", no_argument, NULL, 'i' },
 		{ "no-pre-fault", no_argument, NULL, 'n' },
 		{ "help", no_argument, NULL, 'h' },
+		{ "kernel", required_argument, NULL, GUEST_KERNEL },
+		{ "initrd", required_argument, NULL, GUEST_INITRD },
+		{ "append", required_argument, NULL, GUEST_APPEND },
+		{ "prompt", required_argument, NULL, GUEST_PROMPT },
+		{ "save", required_argument, NULL, GUEST_SAVE },
+		{ "command", required_argument, NULL, GUEST_COMMAND },
+		{ "restore", required_argument, NULL, GUEST_RESTORE },
+		{ "working-set", required_argument, NULL, GUEST_WORKING_SET },
 		{ }
 	};
 	unsigned int nr = 0;
@@ -137,7 +146,8 @@ static unsigned int parse_options(int argc, char **argv, struct options *opts,
 			usage();
 			exit(EXIT_SUCCESS);
 		default:
-			bad_usage();
+			if (!guest_option(opt, optarg))
+				bad_usage();
 		}
 	}
 	if (optind < argc) {
@@ -224,7 +234,7 @@ static int run_backing(int kvm_fd, const struct options *opts,
 		       struct result *res)
 {
 	const char *name = res->backing->name;
-	struct memory mem;
+	struct memory mem = { 0 };
 	int ret;
 
 	progress_say(name, "filling memory");
@@ -258,6 +268,8 @@ int main(int argc, char **argv)
 	if (opts.pre_fault)
 		check_capability(kvm_fd);
 	counter_select(opts.icount);
+	if (guest_wanted())
+		return guest_run(kvm_fd, &opts, results, nr) ? EXIT_FAILURE : 0;
 
 	format_size(size, sizeof(size), opts.memory);
 	printf("The guest reads one word of each 4K page of its %s, %u vCPU%s.\n",

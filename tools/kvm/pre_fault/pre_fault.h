@@ -35,6 +35,7 @@ struct memory {
 	uint64_t size;
 	void *reserved;
 	size_t reserved_size;
+	bool fresh;
 };
 
 struct backing {
@@ -51,6 +52,7 @@ extern const struct backing backings[];
 extern const unsigned int nr_backings;
 
 const struct backing *backing_find(const char *name);
+int memory_reserve(struct memory *mem, uint64_t size);
 int memory_create(struct memory *mem, const struct backing *backing,
 		  uint64_t size);
 void memory_destroy(struct memory *mem);
@@ -140,5 +142,25 @@ bool pre_fault_was_useless(const struct result *res);
 void format_size(char *buf, size_t len, uint64_t size);
 void table_print(const struct result *results, unsigned int nr,
 		 const struct options *opts);
+
+/* guest.c: Linux as the guest, and what options ask for it */
+enum guest_option {
+	GUEST_OPTION_FIRST = 256,
+	GUEST_KERNEL = GUEST_OPTION_FIRST,
+	GUEST_INITRD,
+	GUEST_APPEND,
+	GUEST_PROMPT,
+	GUEST_SAVE,
+	GUEST_COMMAND,
+	GUEST_RESTORE,
+	GUEST_WORKING_SET,
+	GUEST_OPTION_END,
+};
+
+bool guest_option(int opt, const char *arg);
+bool guest_wanted(void);
+void guest_usage(void);
+int guest_run(int kvm_fd, const struct options *opts,
+	      const struct result *results, unsigned int nr);
 
 #endif /* PRE_FAULT_H */

@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Everything that a guest is, to a file and back. */
+#include <err.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "guest.h"
+
+#define MAGIC		"PFSNAP1"
+/* So that a file system with huge pages has them where the guest has. */
+#define MEMORY_OFFSET	SZ_2M
+
+#define MSR_TSC		0x10
+
+/*
+ * In the order in which they are restored: the local APIC is where the other
+ * registers say, the pending events are last, and so is what is running.
+ */
+static const struct {
+	const char *name;
+	unsigned long get;
+	unsigned long set;
+	size_t offset;
+} vcpu_state[] = {
+#define STATE(name, field)						\
+	{ #name, KVM_GET_##name, KVM_SET_##name,			\
+	  offsetof(struct snapshot, field) }
+	STATE(SREGS, sregs),
+	STATE(XCRS, xcrs),
+	STATE(XSAVE, xsave),
+	STATE(LAPIC, lapic),
+	STATE(DEBUGREGS, debugregs),
+	STATE(REGS, regs),
+	STATE(MP_STATE, mp_state),
+	STATE(VCPU_EVENTS, events),
+};
+
+static int get_msrs(struct snapshot *snap, struct machine *m, int kvm_fd)
+{
+	struct {
+		struct kvm_msr_list head;
+		uint32_t indices[MAX_MSRS];
+	} list = { .head.nmsrs = MAX_MSRS };
+
+	if (ioctl(kvm_fd, KVM_GET_MSR_INDEX_LIST, &list) ||
+	    machine_get_msr(m, MSR_TSC, &snap->tsc)) {
+		warn("cannot read the MSRs");
+		return -1;
+	}
+	/* Some of the list a vCPU with this CPUID does not have. */
+	for (uint32_t i = 0; i < list.head.nmsrs; i++) {
+		struct kvm_msr_entry *msr = &snap->msrs[snap->nr_msrs];
+		uint64_t value;
+
+		msr->index = list.indices[i];
+		if (msr->index == MSR_TSC ||
+		    machine_get_msr(m, msr->index, &value))
+			continue;
+		msr->data = value;
+		snap->nr_msrs++;
+	}
+	return 0;
+}
+
+/* Some can be read only: those are right as they are. */
+static int set_msrs(const struct snapshot *snap, struct machine *m)
+{
+	for (uint32_t i = 0; i < snap->nr_msrs; i++) {
+		const struct kvm_msr_entry *msr = &snap->msrs[i];
+		uint64_t value;
+
+		if (!machine_get_msr(m, msr->index, &value) &&
+		    value == msr->data)
+			continue;
+		if (machine_set_msr(m, msr->index, msr->data)) {
+			warnx("cannot set MSR %#x", msr->index);
+			return -1;
+		}
+	}
+	return 0;
+}
+
+/*
+ * A write of the TSC itself may be taken for an attempt to have it the same on
+ * all vCPUs, if it comes within a second's worth of what it is.
+ */
+static int set_tsc(const struct snapshot *snap, struct machine *m)
+{
+	uint64_t offset, now;
+	struct kvm_device_attr attr = {
+		.group = KVM_VCPU_TSC_CTRL,
+		.attr = KVM_VCPU_TSC_OFFSET,
+		.addr = (uintptr_t)&offset,
+	};
+
+	if (!ioctl(m->vcpu.fd, KVM_GET_DEVICE_ATTR, &attr) &&
+	    !machine_get_msr(m, MSR_TSC, &now)) {
+		offset += snap->tsc - now;
+		if (!ioctl(m->vcpu.fd, KVM_SET_DEVICE_ATTR, &attr))
+			return 0;
+	}
+	warn("cannot set the TSC");
+	return -1;
+}
+
+static int get_state(struct snapshot *snap, struct machine *m, int kvm_fd)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(vcpu_state); i++) {
+		if (ioctl(m->vcpu.fd, vcpu_state[i].get,
+			  (void *)snap + vcpu_state[i].offset) < 0) {
+			warn("KVM_GET_%s", vcpu_state[i].name);
+			return -1;
+		}
+	}
+	for (unsigned int i = 0; i < NR_IRQCHIPS; i++) {
+		snap->irqchips[i].chip_id = i;
+		if (ioctl(m->fd, KVM_GET_IRQCHIP, &snap->irqchips[i])) {
+			warn("KVM_GET_IRQCHIP");
+			return -1;
+		}
+	}
+	if (ioctl(m->fd, KVM_GET_PIT2, &snap->pit) ||
+	    ioctl(m->fd, KVM_GET_CLOCK, &snap->clock)) {
+		warn("cannot read the timer and the clock");
+		return -1;
+	}
+	/* It goes on from there, whatever the time is elsewhere. */
+	snap->clock.flags = 0;
+	return get_msrs(snap, m, kvm_fd);
+}
+
+static int write_memory(const struct memory *mem, int fd)
+{
+	static const char zeros[SZ_4K];
+
+	if (ftruncate(fd, 0) || ftruncate(fd, MEMORY_OFFSET + mem->size))
+		return -1;
+	for (uint64_t off = 0; off < mem->size; off += SZ_4K) {
+		ssize_t ret;
+
+		if (!memcmp(mem->hva + off, zeros, SZ_4K))
+			continue;
+		ret = pwrite(fd, mem->hva + off, SZ_4K, MEMORY_OFFSET + off);
+		if (ret != (ssize_t)SZ_4K) {
+			if (ret >= 0)
+				errno = ENOSPC;
+			return -1;
+		}
+	}
+	return 0;
+}
+
+/**
+ * snapshot_take - take the state of a machine, and write its memory to a file
+ * @snap: where the state goes
+ * @m: the machine, which is not running
+ * @kvm_fd: /dev/kvm
+ * @path: the file; snapshot_write() has to follow
+ *
+ * Return: 0, or -1 after a message
+ */
+int snapshot_take(struct snapshot *snap, struct machine *m, int kvm_fd,
+		  const char *path)
+{
+	int fd, ret;
+
+	memcpy(snap->magic, MAGIC, sizeof(snap->magic));
+	snap->memory = m->mem->size;
+	snap->serial = m->serial.regs;
+	snap->irq = m->irq;
+	if (get_state(snap, m, kvm_fd))
+		return -1;
+
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	ret = fd < 0 ? -1 : write_memory(m->mem, fd);
+	if (ret)
+		warn("%s", path);
+	if (fd >= 0)
+		close(fd);
+	return ret;
+}
+
+/**
+ * snapshot_write - write the state to the file that has the memory
+ * @snap: the state
+ * @path: the file
+ *
+ * Return: 0, or -1 after a message
+ */
+int snapshot_write(const struct snapshot *snap, const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	int ret = 0;
+
+	if (fd < 0 || pwrite(fd, snap, sizeof(*snap), 0) != sizeof(*snap)) {
+		warn("%s", path);
+		ret = -1;
+	}
+	if (fd >= 0)
+		close(fd);
+	return ret;
+}
+
+/**
+ * snapshot_read - read the state from a file
+ * @snap: where it goes
+ * @path: the file
+ *
+ * Return: 0, or -1 after a message
+ */
+int snapshot_read(struct snapshot *snap, const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t ret;
+
+	if (fd < 0) {
+		warn("%s", path);
+		return -1;
+	}
+	ret = pread(fd, snap, sizeof(*snap), 0);
+	close(fd);
+	if (ret != sizeof(*snap) ||
+	    memcmp(snap->magic, MAGIC, sizeof(snap->magic)) ||
+	    snap->nr_msrs > MAX_MSRS) {
+		warnx("%s: not a snapshot of this program", path);
+		return -1;
+	}
+	return 0;
+}
+
+/**
+ * snapshot_map - map the memory of a snapshot, copy-on-write
+ * @snap: its state
+ * @path: its file
+ * @mem: what is mapped, for memory_destroy()
+ *
+ * Return: 0, or -1 after a message
+ */
+int snapshot_map(const struct snapshot *snap, const char *path,
+		 struct memory *mem)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	void *hva = MAP_FAILED;
+
+	if (fd >= 0 && !memory_reserve(mem, snap->memory)) {
+		hva = mmap(mem->hva, mem->size, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_FIXED, fd, MEMORY_OFFSET);
+		if (hva == MAP_FAILED)
+			memory_destroy(mem);
+	}
+	if (hva == MAP_FAILED)
+		warn("%s", path);
+	if (fd >= 0)
+		close(fd);
+	return hva == MAP_FAILED ? -1 : 0;
+}
+
+/**
+ * snapshot_restore - give a machine the state of a snapshot
+ * @snap: the state
+ * @m: a new machine, whose memory snapshot_map() has mapped
+ *
+ * Return: 0, or -1 after a message
+ */
+int snapshot_restore(const struct snapshot *snap, struct machine *m)
+{
+	for (unsigned int i = 0; i < NR_IRQCHIPS; i++) {
+		if (ioctl(m->fd, KVM_SET_IRQCHIP, &snap->irqchips[i])) {
+			warn("KVM_SET_IRQCHIP");
+			return -1;
+		}
+	}
+	for (unsigned int i = 0; i < ARRAY_SIZE(vcpu_state); i++) {
+		if (ioctl(m->vcpu.fd, vcpu_state[i].set,
+			  (void *)snap + vcpu_state[i].offset)) {
+			warn("KVM_SET_%s", vcpu_state[i].name);
+			return -1;
+		}
+	}
+	/* The deadline of the APIC's timer is an MSR, and a time of this TSC. */
+	if (set_tsc(snap, m) || set_msrs(snap, m))
+		return -1;
+	if (ioctl(m->fd, KVM_SET_PIT2, &snap->pit) ||
+	    ioctl(m->fd, KVM_SET_CLOCK, &snap->clock)) {
+		warn("cannot set the timer and the clock");
+		return -1;
+	}
+	m->serial.regs = snap->serial;
+	m->irq = snap->irq;
+	return 0;
+}

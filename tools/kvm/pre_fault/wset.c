@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The working set of a guest whose memory is a private mapping of a file: what
+ * the host's page table has after the guest has run.  KVM faults there whatever
+ * the guest touches, and the host maps the page cache's pages around it along,
+ * 64K at most, so that this is a little more than what was touched; but those
+ * cost next to nothing to pre-fault.  What the guest has written to is no
+ * longer the file's page.
+ */
+#include <err.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "guest.h"
+
+#define PAGEMAP_PRESENT	0x8000000000000000ULL
+#define PAGEMAP_FILE	0x2000000000000000ULL
+#define PAGES_AT_ONCE	512
+
+static int add_range(struct wset *ws, uint64_t gpa, uint64_t size, bool written)
+{
+	struct wset_range *last = ws->nr ? &ws->ranges[ws->nr - 1] : NULL;
+
+	if (last && last->gpa + last->size == gpa && last->written == written) {
+		last->size += size;
+		return 0;
+	}
+	/* A power of two is when it is full. */
+	if (!(ws->nr & (ws->nr - 1))) {
+		void *p = realloc(ws->ranges, (ws->nr ? 2 * ws->nr : 1) *
+				  sizeof(*ws->ranges));
+
+		if (!p) {
+			warn("realloc");
+			return -1;
+		}
+		ws->ranges = p;
+	}
+	ws->ranges[ws->nr++] = (struct wset_range) {
+		.gpa = gpa, .size = size, .written = written,
+	};
+	return 0;
+}
+
+/**
+ * wset_record - see which pages a guest has touched
+ * @ws: where they go; empty, or from this function
+ * @mem: the guest's memory, from snapshot_map()
+ *
+ * Return: 0, or -1 after a message
+ */
+int wset_record(struct wset *ws, const struct memory *mem)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	uint64_t entries[PAGES_AT_ONCE];
+	int ret = -1;
+
+	if (fd < 0) {
+		warn("/proc/self/pagemap");
+		return -1;
+	}
+	wset_free(ws);
+	for (uint64_t off = 0; off < mem->size; off += SZ_4K) {
+		uint64_t page = off / SZ_4K, entry;
+		off_t where = ((uintptr_t)mem->hva / SZ_4K + page) * 8;
+
+		if (!(page % PAGES_AT_ONCE) &&
+		    pread(fd, entries, sizeof(entries), where) < 8) {
+			warn("/proc/self/pagemap");
+			goto out;
+		}
+		entry = entries[page % PAGES_AT_ONCE];
+		if (entry & PAGEMAP_PRESENT &&
+		    add_range(ws, off, SZ_4K, !(entry & PAGEMAP_FILE)))
+			goto out;
+	}
+	ret = 0;
+out:
+	close(fd);
+	return ret;
+}
+
+/**
+ * wset_write - write a working set to a file, a line for each range
+ * @ws: the working set
+ * @path: the file
+ *
+ * Return: 0, or -1 after a message
+ */
+int wset_write(const struct wset *ws, const char *path)
+{
+	FILE *file = fopen(path, "we");
+	int ret = 0;
+
+	if (!file) {
+		warn("%s", path);
+		return -1;
+	}
+	for (unsigned int i = 0; i < ws->nr; i++) {
+		const struct wset_range *range = &ws->ranges[i];
+
+		fprintf(file, "%#llx %#llx %s\n",
+			(unsigned long long)range->gpa,
+			(unsigned long long)range->size,
+			range->written ? "written" : "read");
+	}
+	if (ferror(file) | fclose(file)) {
+		warn("%s", path);
+		ret = -1;
+	}
+	return ret;
+}
+
+/**
+ * wset_read - read what wset_write() has written
+ * @ws: where it goes; empty
+ * @path: the file
+ * @size: of the memory, which all has to be in
+ *
+ * Return: 0, or -1 after a message
+ */
+int wset_read(struct wset *ws, const char *path, uint64_t size)
+{
+	FILE *file = fopen(path, "re");
+	unsigned long long gpa, len;
+	char how[8];
+	int n, ret = 0;
+
+	if (!file) {
+		warn("%s", path);
+		return -1;
+	}
+	while (!ret && (n = fscanf(file, "%llx %llx %7s\n", &gpa, &len,
+				   how)) != EOF) {
+		if (n != 3 || (gpa | len) % SZ_4K || !len || gpa >= size ||
+		    len > size - gpa) {
+			warnx("%s: no working set of this guest", path);
+			ret = -1;
+		} else {
+			ret = add_range(ws, gpa, len, *how == 'w');
+		}
+	}
+	fclose(file);
+	return ret;
+}
+
+/**
+ * wset_free - empty a working set
+ * @ws: what wset_record() or wset_read() has filled, or empty
+ */
+void wset_free(struct wset *ws)
+{
+	free(ws->ranges);
+	*ws = (struct wset) { 0 };
+}
