@@ -3,7 +3,7 @@
  * First process of the lab's machine: makes a small system around the one
  * program that the kernel command line names, and tells how it ended.
  *
- *   ... -- demo [ARGS...]          the demo, /bin/pre_fault
+ *   ... -- demo [ARGS...]          the demo, /bin/demo
  *   ... -- test [NAME] [ARGS...]   the selftest, one test of it when named
  *   ... -- bench [ARGS...]         the benchmark
  *   ... -- run PROGRAM [ARGS...]   any other test of ours
@@ -273,7 +273,7 @@ static bool choose(int argc, char *argv[], char *cmd[])
 	int n = 0, rest = 2;
 
 	if (!strcmp(what, "demo")) {
-		cmd[n++] = "/bin/pre_fault";
+		cmd[n++] = "/bin/demo";
 	} else if (!strcmp(what, "test")) {
 		cmd[n++] = "/bin/pre_fault_memory_test";
 		if (argc > 2 && argv[2][0] != '-') {

@@ -7,7 +7,8 @@
 #
 # A run is named for its machine and, if that is not the selftest, for what is
 # done there: MACHINE-stress, MACHINE-fuzz, MACHINE-manners (with a clock that
-# counts instructions) or MACHINE-cgroup (its tests that need cgroups).
+# counts instructions), MACHINE-cgroup (its tests that need cgroups) or
+# MACHINE-guest (Linux in tools/kvm/pre_fault).
 #
 # Environment: BUILD_PATH, KERNEL_IMAGE; T, the one test to run, or one of those
 # other programs;
@@ -59,12 +60,13 @@ say()
 }
 
 # Intel's machines are in Bochs, which a sanitizer would make too slow for a run
-# that is made often; and what is counted are the slim kernel's instructions.
+# that is made often; what is counted are the slim kernel's instructions; and
+# Linux in a Linux takes its time.
 # arm64 has no other kernel yet, unless asked for.
 kernel_for()
 {
 	case $1 in
-	*-manners)
+	*-manners | *-guest)
 		echo kernel ;;
 	intel* | arm64*)
 		echo "kernel${DEBUG:+-$DEBUG}" ;;
@@ -105,6 +107,7 @@ program_for()
 			echo "run /bin/pre_fault_memory_fuzz -n $((calls * 2 / 5)) -r $seed" ;;
 	*-fuzz)		echo "run /bin/pre_fault_memory_fuzz -n $calls -r $seed" ;;
 	*-manners)	echo "run /bin/pre_fault_memory_manners_test $only" ;;
+	*-guest)	echo "run /bin/guest_test" ;;
 	*-cgroup)	echo "run /bin/pre_fault_memory_manners_test -s 30 ${only:--t cgroup_*}" ;;
 	# There is no batch with the legacy MMU, of which races.c has the races, and
 	# intel-legacy all that takes its place.
@@ -121,8 +124,11 @@ program_for()
 start()
 {
 	local run=$1 dir=$out/$1 mode=log cpus=1 gcov='' kernel what
+	local initrd=initramfs
 
 	case $run in
+	*-guest)
+		initrd=initramfs-guest ;;
 	*-manners)
 		mode=count
 		cpus=$(count_cpus) ;;
@@ -138,9 +144,9 @@ start()
 	say "$run: $kernel boots to $what (log in $dir/console)"
 	# shellcheck disable=SC2086
 	KERNEL=$BUILD_PATH/$kernel/$KERNEL_IMAGE \
-	INITRD=$BUILD_PATH/initramfs.cpio.gz LIMIT=${LIMIT:-$limit} MODE=$mode \
+	INITRD=$BUILD_PATH/$initrd.cpio.gz LIMIT=${LIMIT:-$limit} MODE=$mode \
 	SMP=$cpus GCOV=$gcov \
-		"$here/boot.sh" "${run%-@(stress|fuzz|manners|cgroup)}" "$dir" $what \
+		"$here/boot.sh" "${run%-@(stress|fuzz|manners|cgroup|guest)}" "$dir" $what \
 		> /dev/null 2> "$dir/boot" &
 	pid_of[$run]=$!
 	started[$run]=$SECONDS
@@ -200,10 +206,10 @@ fi
 for run; do
 	case $program:$run in
 	:* | stress:*-stress | fuzz:*-fuzz | manners:*-manners | \
-	manners:*-cgroup | cgroup:*-cgroup | count:*-manners)
+	manners:*-cgroup | cgroup:*-cgroup | count:*-manners | guest:*-guest)
 		pending+=("$run") ;;
-	stress:* | fuzz:* | manners:* | cgroup:* | count:* | scan:* | \
-	*-stress | *-fuzz | *-manners | *-cgroup)
+	stress:* | fuzz:* | manners:* | cgroup:* | count:* | guest:* | scan:* | \
+	*-stress | *-fuzz | *-manners | *-cgroup | *-guest)
 		;;
 	*)
 		pending+=("$run") ;;

@@ -1,0 +1,59 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# In the lab's machine, as TAP: boots Linux with tools/kvm/pre_fault, saves it,
+# restores it from what was saved, and looks at the stage-2 faults of each run.
+
+snapshot=/tmp/snapshot
+log=/tmp/log
+n=0
+
+# result STATUS NAME
+result()
+{
+	n=$((n + 1))
+	if [ "$1" -eq 0 ]; then
+		echo "ok $n $2"
+	else
+		echo "not ok $n $2"
+	fi
+}
+
+# fewer MEMORY HOW PERCENT: the run that HOW tells took no more than PERCENT of
+# the faults of the one without a pre-fault.
+fewer()
+{
+	awk -v memory="$1" -v how="$2" -v percent="$3" '
+	BEGIN { without = with = -1 }
+	$1 == memory && $2 == "-" { without = $3 }
+	$1 == memory && $0 ~ "^[a-z]+ +" how " " {
+		with = $(how ~ / / ? 4 : 3)
+	}
+	END { exit !(without > 0 && with >= 0 && with * 100 <= without * percent) }
+	' $log
+}
+
+echo "TAP version 13"
+echo "1..6"
+
+pre_fault --memory 96M --backing anon --kernel /guest/bzImage \
+	--initrd /guest/initrd --save $snapshot \
+	--command 'cp /bin/busybox /copy; md5sum /copy' > $log 2>&1
+result $? guest_boots_and_is_saved
+sed 's/^/# /' $log
+fewer anon all 1
+result $? boot_takes_no_fault
+
+# What the guest has said to it is in the snapshot, ahead of the memory.
+sum=$(md5sum < /bin/busybox)
+head -c 65536 $snapshot | grep -aq "${sum%% *}  /copy"
+result $? guest_has_summed_up
+
+pre_fault --restore $snapshot --working-set /tmp/working-set > $log 2>&1
+result $? restored_guest_answers_the_same
+sed 's/^/# /' $log
+# What is left are writes to the file's pages, each of which has to be copied.
+fewer file all 80
+result $? all_spares_reads
+fewer file "working set" 2
+result $? working_set_spares_faults
