@@ -217,16 +217,20 @@ int snapshot_read(struct snapshot *snap, const char *path)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	ssize_t ret;
+	off_t end;
 
 	if (fd < 0) {
 		warn("%s", path);
 		return -1;
 	}
 	ret = pread(fd, snap, sizeof(*snap), 0);
+	end = lseek(fd, 0, SEEK_END);
 	close(fd);
+	/* What is not in the file would be SIGBUS, here and in the guest. */
 	if (ret != sizeof(*snap) ||
 	    memcmp(snap->magic, MAGIC, sizeof(snap->magic)) ||
-	    snap->nr_msrs > MAX_MSRS) {
+	    snap->nr_msrs > MAX_MSRS || snap->memory > MEM_MAX ||
+	    end != (off_t)(MEMORY_OFFSET + snap->memory)) {
 		warnx("%s: not a snapshot of this program", path);
 		return -1;
 	}
