@@ -34,7 +34,7 @@ static void check_backing(enum pf_backing backing, size_t half)
 	leaves = guest.pages_4k + guest.pages_2m + guest.pages_1g;
 	TEST_ASSERT(guest.taken && (leaves || !pf_counts_mappings),
 		    "%lu faults for %lu leaves", guest.taken, leaves);
-	if ((backing == PF_THP || backing == PF_HUGETLB_2M) &&
+	if ((backing == pf_huge || backing == PF_HUGETLB_2M) &&
 	    !pf_mapped_huge(&guest, pages))
 		pf_skip("KVM does not map huge pages here");
 

@@ -86,7 +86,7 @@ static void dirty_log_memfd(void)
 static void dirty_log_enabled_later(void)
 {
 	struct kvm_vcpu *vcpu = pf_guest_vcpu();
-	void *mem = pf_mem(PF_THP, SIZE, 1);
+	void *mem = pf_mem(pf_huge, SIZE, 1);
 
 	set_slot(vcpu, 0, mem);
 	pf_map(vcpu, TEST_GPA, SIZE);

@@ -54,7 +54,7 @@ static void existing_untouched_4k(void)
 
 static void existing_untouched_2m(void)
 {
-	check_written(PF_THP);
+	check_written(pf_huge);
 }
 
 /* A mapping that is read-only for the time being is no reason to redo it. */
@@ -80,7 +80,7 @@ static void pre_fault_twice(void)
 
 static void existing_2m_not_demoted(void)
 {
-	struct kvm_vcpu *vcpu = vcpu_with_memory(PF_THP);
+	struct kvm_vcpu *vcpu = vcpu_with_memory(pf_huge);
 	struct pf_stats d;
 
 	d = pf_guest_stats(vcpu, PF_WRITE, TEST_GPA, NR_PAGES, 2);
@@ -123,7 +123,7 @@ static void existing_partly(void)
 /* A huge mapping goes beyond the range; the answer does not. */
 static void sub_range_of_huge_page(void)
 {
-	struct kvm_vcpu *vcpu = vcpu_with_memory(PF_THP);
+	struct kvm_vcpu *vcpu = vcpu_with_memory(pf_huge);
 	struct pf_stats before = pf_stats(vcpu), d;
 
 	pf_map(vcpu, TEST_GPA + 5 * PAGE_SIZE, PAGE_SIZE);

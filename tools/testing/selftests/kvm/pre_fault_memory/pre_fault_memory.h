@@ -242,6 +242,9 @@ enum pf_backing {
 	PF_FILE,
 };
 
+/* Of which memory does KVM make huge mappings? It does of hugetlb in any case. */
+extern const enum pf_backing pf_huge;
+
 /* An address that is 0 modulo 2M (1G for pages of that size). */
 void *pf_mmap(size_t size, int prot, int flags, int fd);
 /* The same, readable, writable and of 4K pages; to fail ends the test. */
