@@ -150,7 +150,13 @@ static void batch_vdso(void)
 	if (!vdso)
 		pf_skip("no vDSO");
 	word = vdso[0];
-	vcpu = pf_memory_vcpu(0, vdso, PAGE_SIZE);
+	vcpu = pf_guest_vcpu();
+	if (__vm_set_user_memory_region(vcpu->vm, TEST_SLOT, 0, TEST_GPA,
+					PAGE_SIZE, vdso)) {
+		TEST_ASSERT(errno == EPERM, "a memslot of the vDSO: errno %d",
+			    errno);
+		pf_skip("no memslot for what can't be written");
+	}
 	pf_map_pages(vcpu, TEST_GPA, PAGE_SIZE, 1);
 	pf_guest_order(vcpu, PF_WRITE, TEST_GPA, 1, 1);
 	TEST_ASSERT(__vcpu_run(vcpu) == -1 && errno == EFAULT,
