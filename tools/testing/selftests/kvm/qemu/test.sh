@@ -62,13 +62,13 @@ say()
 # Intel's machines are in Bochs, which a sanitizer would make too slow for a run
 # that is made often; what is counted are the slim kernel's instructions; and
 # Linux in a Linux takes its time.
-# arm64 has no other kernel yet, unless asked for.
+# arm64 and riscv64 have no other kernel yet, unless asked for.
 kernel_for()
 {
 	case $1 in
 	*-manners | *-guest)
 		echo kernel ;;
-	intel* | arm64*)
+	intel* | arm64* | riscv64*)
 		echo "kernel${DEBUG:+-$DEBUG}" ;;
 	*)	echo "kernel-${DEBUG:-kasan}" ;;
 	esac
@@ -117,6 +117,7 @@ program_for()
 	intel)		echo "test $t ${TEST_ARGS:--s 5 -r 25}" ;;
 	intel*)		echo "test $t ${TEST_ARGS:--s 5 -r 10}" ;;
 	arm64*)		echo "test $t ${TEST_ARGS:--s 3 -r $((rounds / 5))}" ;;
+	riscv64*)	echo "test $t ${TEST_ARGS:--s 3 -r $((rounds / 10))}" ;;
 	*)		echo "test $t ${TEST_ARGS:--s 3 -r $rounds}" ;;
 	esac
 }
