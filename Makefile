@@ -17,7 +17,7 @@ STRICT :=
 SIGNOFF :=
 V ?=
 # All are tested where none is named.
-ARCHS := $(or $(ARCH),x86_64 arm64)
+ARCHS := $(or $(ARCH),x86_64 arm64 riscv)
 ARCH ?= x86_64
 export ARCH ARCHS CPU DEBUG FORCE LINUX RELEASE SEED SIGNOFF STRICT T V
 
@@ -27,14 +27,14 @@ export ARCH ARCHS CPU DEBUG FORCE LINUX RELEASE SEED SIGNOFF STRICT T V
 all: help
 
 ifneq ($(filter kernel run bench test regress shell,$(MAKECMDGOALS)),)
-ifeq ($(filter x86_64 arm64,$(ARCH)),)
-$(error ARCH=$(ARCH): x86_64 or arm64)
+ifeq ($(filter x86_64 arm64 riscv,$(ARCH)),)
+$(error ARCH=$(ARCH): x86_64, arm64 or riscv)
 endif
 endif
 
-ifeq ($(ARCH),arm64)
+ifneq ($(ARCH),x86_64)
 ifneq ($(filter run bench regress,$(MAKECMDGOALS)),)
-$(error make $(filter run bench regress,$(MAKECMDGOALS)): for x86_64 only, not for arm64)
+$(error make $(filter run bench regress,$(MAKECMDGOALS)): for x86_64 only, not for $(ARCH))
 endif
 endif
 
@@ -85,8 +85,9 @@ make clean     remove build/, where everything made is
 make help      this text
 
 LINUX=PATH     another 6.1.y than Debian's: a directory or a tarball
-ARCH=arm64     make kernel, test, shell: cross-built, and on arm64's machines;
-               make test takes all architectures unless told which one
+ARCH=arm64     make kernel, test, shell: cross-built, and on arm64's machines,
+               or with ARCH=riscv on riscv64's; make test takes all
+               architectures unless told which one
 T=NAME         make test: run only the test of that name
 CPU=amd|intel  make test: run only the machines of that maker
 DEBUG=1|kcsan  make test: run only the machines with the debug kernel (lockdep,
