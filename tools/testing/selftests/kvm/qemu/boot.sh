@@ -76,8 +76,9 @@ qemu_arm64()
 	qemu qemu-system-aarch64 "$@"
 }
 
-# A vCPU may hang where two harts run at once: there is one, which counts. Memory
-# begins at 2G, and the second node has a whole 1G page to give.
+# A vCPU may hang where two harts run at once: there is one, which counts. A node
+# has to have a hart, but that of the second one stays off. Memory begins at 2G,
+# and that node has a whole 1G page to give.
 qemu_riscv64()
 {
 	second=/dev/hvc0
