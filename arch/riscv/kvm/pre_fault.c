@@ -304,25 +304,61 @@ static long pre_fault_batch(struct kvm_vcpu *vcpu,
 	return n;
 }
 
-/* The size of the mapping to make: as with a fault, only hugetlb gets large ones. */
-static long host_page_size(struct kvm *kvm, const struct kvm_memory_slot *slot,
-			   gpa_t gpa, hva_t hva)
+/* The host's PTE of whatever size, or 0.  mmap_lock is held. */
+static unsigned long host_leaf(struct mm_struct *mm, hva_t hva, bool hugetlb)
 {
-	unsigned long size = PAGE_SIZE;
+	pgd_t *pgdp = pgd_offset(mm, hva);
+	p4d_t *p4dp;
+	pud_t *pudp, pud;
+	pmd_t *pmdp, pmd;
+
+	if (pgd_none(*pgdp) || pgd_bad(*pgdp))
+		return 0;
+
+	p4dp = p4d_offset(pgdp, hva);
+	if (p4d_none(*p4dp) || p4d_bad(*p4dp))
+		return 0;
+
+	pudp = pud_offset(p4dp, hva);
+	pud = READ_ONCE(*pudp);
+	if (!pud_present(pud) || pud_leaf(pud))
+		return pud_val(pud);
+
+	/* A table of hugetlb's may be another process's, and go at any time. */
+	pmdp = pmd_offset(pudp, hva);
+	pmd = READ_ONCE(*pmdp);
+	if (hugetlb || !pmd_present(pmd) || pmd_leaf(pmd))
+		return pmd_val(pmd);
+
+	return pte_val(ptep_get(pte_offset_kernel(pmdp, hva)));
+}
+
+/*
+ * Look at the host's mapping of a page that was just looked up.  As with a fault,
+ * only hugetlb gets large mappings.  That the guest may write has to be seen here,
+ * as there is no get_user_pages_fast() on RISC-V to tell.  What changes after
+ * mmu_invalidate_seq was sampled makes the attempt void.
+ */
+static int look_at_host(struct mm_struct *mm, hva_t hva, unsigned long *size,
+			bool *writable)
+{
+	const unsigned long write = _PAGE_PRESENT | _PAGE_WRITE;
 	struct vm_area_struct *vma;
+	bool hugetlb;
 
-	if (slot_is_logging(slot))
-		return PAGE_SIZE;
-
-	if (mmap_read_lock_killable(kvm->mm))
+	if (mmap_read_lock_killable(mm))
 		return -EINTR;
 
-	vma = vma_lookup(kvm->mm, hva);
-	if (vma && is_vm_hugetlb_page(vma))
-		size = huge_page_size(hstate_vma(vma));
-	mmap_read_unlock(kvm->mm);
+	vma = vma_lookup(mm, hva);
+	if (vma) {
+		hugetlb = is_vm_hugetlb_page(vma);
+		*size = hugetlb ? huge_page_size(hstate_vma(vma)) : PAGE_SIZE;
+		if ((host_leaf(mm, hva, hugetlb) & write) == write)
+			*writable = true;
+	}
+	mmap_read_unlock(mm);
 
-	return gstage_leaf_size(slot, gpa, hva, size);
+	return 0;
 }
 
 /*
@@ -393,25 +429,27 @@ static long pre_fault_page(struct kvm_vcpu *vcpu, const struct kvm_memory_slot *
 			   gpa_t gpa)
 {
 	struct kvm *kvm = vcpu->kvm;
+	unsigned long size = PAGE_SIZE;
 	unsigned long mmu_seq;
 	bool writable;
 	kvm_pfn_t pfn;
 	hva_t hva;
-	long size;
 	long r;
 
 	mmu_seq = READ_ONCE(kvm->mmu_invalidate_seq);
 	/* Before the host's page tables are read, see mmu_invalidate_retry(). */
 	smp_rmb();
 
-	hva = __gfn_to_hva_memslot(slot, gpa_to_gfn(gpa));
-	size = host_page_size(kvm, slot, gpa, hva);
-	if (size < 0)
-		return size;
-
 	r = kvm_pre_fault_pfn(kvm, slot, gpa_to_gfn(gpa), &pfn, &writable, &hva);
 	if (r)
 		return r;
+
+	r = look_at_host(kvm->mm, hva, &size, &writable);
+	if (r)
+		goto out_release;
+
+	size = slot_is_logging(slot) ? PAGE_SIZE :
+				       gstage_leaf_size(slot, gpa, hva, size);
 
 	/*
 	 * Who enables dirty logging installs a new memslot and waits for SRCU
@@ -427,6 +465,7 @@ static long pre_fault_page(struct kvm_vcpu *vcpu, const struct kvm_memory_slot *
 		r = pre_fault_map(vcpu, gpa, pfn, size, writable);
 	spin_unlock(&kvm->mmu_lock);
 
+out_release:
 	kvm_release_pfn_clean(pfn);
 	return r;
 }
