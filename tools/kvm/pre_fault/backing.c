@@ -264,7 +264,13 @@ int memory_create(struct memory *mem, const struct backing *backing,
 		  uint64_t size)
 {
 	int64_t free_kb = proc_kb("/proc/meminfo", NULL, "MemAvailable");
+	long page_size = sysconf(_SC_PAGESIZE);
 
+	if (page_size != SZ_4K) {
+		warnx("the host's pages are of %ldK, not of 4K",
+		      page_size >> 10);
+		return -1;
+	}
 	/* Say so now rather than wait for the OOM killer. */
 	if (!backing->own_pool && free_kb >= 0 &&
 	    (uint64_t)free_kb * 1024 < size) {

@@ -60,26 +60,33 @@ static int step_pre_fault(struct step *step)
 	return ret;
 }
 
+static int read_faults(const struct vcpu *vcpu, uint64_t *faults,
+		       uint64_t *fast)
+{
+	*fast = 0;
+	if (stats_read(&vcpu->stats, arch.faults, faults))
+		return -1;
+	if (arch.fast_faults)
+		return stats_read(&vcpu->stats, arch.fast_faults, fast);
+	return 0;
+}
+
 static int step_run(struct step *step)
 {
 	struct vcpu *vcpu = step->vcpu;
 	uint64_t faults, fast;
 
-	/* To the first HLT: the code page is mapped then. */
-	if (vcpu_run(vcpu))
-		return -1;
-	if (stats_read(&vcpu->stats, "pf_taken", &faults) ||
-	    stats_read(&vcpu->stats, "pf_fast", &fast))
+	/* To the first stop: the code page is mapped then. */
+	if (vcpu_run(vcpu) || read_faults(vcpu, &faults, &fast))
 		return -1;
 
 	if (mark(step, &step->start) || vcpu_run(vcpu) ||
 	    mark(step, &step->end))
 		return -1;
 
-	if (stats_read(&vcpu->stats, "pf_taken", &vcpu->faults) ||
-	    stats_read(&vcpu->stats, "pf_fast", &vcpu->fast_faults))
+	if (read_faults(vcpu, &vcpu->faults, &vcpu->fast_faults))
 		return -1;
-	vcpu->faults -= faults;
+	vcpu->faults -= faults + arch.counts_stop;
 	vcpu->fast_faults -= fast;
 	return vcpu_check(vcpu);
 }
@@ -176,6 +183,8 @@ static int collect(struct vm *vm, struct pass *pass)
 		pass->fast_faults += vm->vcpus[i].fast_faults;
 	}
 
+	if (!arch.counts_pages)
+		return 0;
 	if (stats_read(&vm->stats, "pages_4k", &pass->pages_4k) ||
 	    stats_read(&vm->stats, "pages_2m", &pass->pages_2m) ||
 	    stats_read(&vm->stats, "pages_1g", &pass->pages_1g))

@@ -16,9 +16,10 @@
 #define SZ_1G		0x40000000ULL
 
 /*
- * The guest runs in protected mode without paging, so everything it reads is
- * below 4G.  2M-aligned, so that host huge pages can be mapped as such.
+ * The guest runs without paging, which on x86 limits all that it reads to 4G.
+ * 2M-aligned, so that host huge pages can be mapped as such.
  */
+#define CODE_GPA	0x1000ULL
 #define MEM_GPA		0x20000000ULL
 #define MEM_MAX		(3 * SZ_1G)
 
@@ -109,6 +110,50 @@ void vm_destroy(struct vm *vm);
 int vcpu_run(struct vcpu *vcpu);
 int vcpu_check(const struct vcpu *vcpu);
 int vcpu_pre_fault(struct vcpu *vcpu, uint64_t gpa, uint64_t size);
+
+/*
+ * vm-ARCH.c: the guest's code, which goes to CODE_GPA, its registers, and what
+ * KVM counts of it.
+ */
+extern const struct arch {
+	const void *code;
+	size_t code_size;
+	/* vCPU statistics: the guest's faults, and which of them were lockless */
+	const char *faults;
+	const char *fast_faults;
+	/* What the first of them is called, and if that counts the guest's stop */
+	const char *unit;
+	const char *heading;
+	bool counts_stop;
+	/* Does KVM count the pages that are mapped? */
+	bool counts_pages;
+} arch;
+
+/* What is left in the guest's registers */
+struct guest_state {
+	uint64_t next;
+	uint64_t left;
+	uint32_t sum;
+};
+
+int arch_vm_init(const struct vm *vm);
+int arch_vcpu_init(const struct vm *vm, const struct vcpu *vcpu);
+bool arch_stopped(const struct kvm_run *run);
+int arch_vcpu_state(const struct vcpu *vcpu, struct guest_state *state);
+
+/* vm-mmio.c: for a guest that stops by a write to where no memory is */
+#define STOP_GPA	0x10000000ULL
+
+/* The names for KVM_SET_ONE_REG */
+extern const struct guest_regs {
+	uint64_t pc;
+	uint64_t sum;
+	uint64_t next;
+	uint64_t left;
+	uint64_t stop;
+} guest_regs;
+
+int arch_vcpu_power_on(const struct vm *vm, const struct vcpu *vcpu);
 
 /* measure.c: one pass of the guest, with or without a pre-fault before it */
 struct pass {

@@ -27,8 +27,23 @@ void format_size(char *buf, size_t len, uint64_t size)
 		 &"\0KMG"[unit]);
 }
 
-static const char *mapped_as(const struct pass *pass, uint64_t memory)
+/* Where KVM does not count pages: by how much each exit has brought */
+static const char *mapped_by_guest(const struct pass *pass, uint64_t memory)
 {
+	uint64_t each = memory / (pass->faults ?: 1);
+
+	if (each < 2 * SZ_4K)
+		return "4K";
+	if (each < SZ_2M / 2)
+		return "2M+4K";
+	return each < SZ_1G / 2 ? "2M" : "1G";
+}
+
+static const char *mapped_as(const struct result *res, const struct pass *pass,
+			     uint64_t memory)
+{
+	if (!arch.counts_pages)
+		return mapped_by_guest(&res->without, memory);
 	if (pass->pages_1g)
 		return "1G";
 	if (!pass->pages_2m)
@@ -52,13 +67,13 @@ static void print_row(const struct result *res, const struct options *opts)
 	printf("%-8s", res->backing->name);
 	if (!opts->pre_fault) {
 		printf("%6s %9llu %8s %10.1f %10s %9s %9s %6s\n",
-		       mapped_as(&res->without, opts->memory),
+		       mapped_as(res, &res->without, opts->memory),
 		       (unsigned long long)res->without.faults, "-", without,
 		       "-", "-", "-", "-");
 		return;
 	}
 	printf("%6s %9llu %7llu%c %10.1f %10.1f %9.1f %9.1f %6.2f\n",
-	       mapped_as(&res->with, opts->memory),
+	       mapped_as(res, &res->with, opts->memory),
 	       (unsigned long long)res->without.faults,
 	       (unsigned long long)res->with.faults,
 	       res->with.faults ? '*' : ' ', without, pre_fault, guest,
@@ -73,16 +88,16 @@ static void print_notes(const struct result *res, const struct options *opts)
 		return;
 
 	if (opts->pre_fault && res->with.faults) {
-		printf("* %s: %llu faults were left", name,
-		       (unsigned long long)res->with.faults);
+		printf("* %s: %llu %s were left", name,
+		       (unsigned long long)res->with.faults, arch.unit);
 		if (res->with.fast_faults)
 			printf(", %llu of them lockless (no Accessed bit in stage 2)",
 			       (unsigned long long)res->with.fast_faults);
 		printf("\n");
 	}
 	if (opts->pre_fault && pre_fault_was_useless(res))
-		printf("* %s: no fewer faults than without: pre-faulting did nothing\n",
-		       name);
+		printf("* %s: no fewer %s than without: pre-faulting did nothing\n",
+		       name, arch.unit);
 	if (res->backing->private_file && res->copied >= 0)
 		printf("%s: %ld of the mapping's %llu pages copied on write\n",
 		       name, res->copied,
@@ -95,7 +110,7 @@ void table_print(const struct result *results, unsigned int nr,
 	char unit[64];
 
 	snprintf(unit, sizeof(unit), "%s per 4K page", counter_unit());
-	printf("\n%-8s%6s %18s %41s\n", "", "", "stage-2 faults", unit);
+	printf("\n%-8s%6s %18s %41s\n", "", "", arch.heading, unit);
 	printf("%-8s%6s %9s %7s  %10s %10s %9s %9s %6s\n", "", "mapped",
 	       "guest", "guest", "guest", "pre-fault", "guest", "", "(b+c)");
 	printf("%-8s%6s %9s %7s  %10s %10s %9s %9s %6s\n", "backing", "as",

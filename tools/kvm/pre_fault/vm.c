@@ -10,30 +10,7 @@
 
 #include "pre_fault.h"
 
-#define CODE_GPA	0x1000
 #define CODE_SLOT_SIZE	SZ_64K
-
-/* Where VMMs put what KVM needs for Intel CPUs without unrestricted guest. */
-#define IDENTITY_MAP	0xfffbc000ULL
-#define TSS_ADDR	0xfffbd000UL
-
-#define CR0_PE_ET_NE	0x31
-#define RFLAGS_FIXED	0x2
-
-/*
- * Stops once before the loop, so that whatever the first KVM_RUN and the code
- * page cost is not taken for a cost of the memory.  32-bit; in: %esi address,
- * %ecx pages, %eax 0; out: %eax checksum.
- */
-static const uint8_t guest_code[] = {
-	0xf4,					/*	hlt		     */
-	0xc1, 0xc0, 0x05,			/* 1:	rol  $5, %eax	     */
-	0x03, 0x06,				/*	add  (%esi), %eax    */
-	0x81, 0xc6, 0x00, 0x10, 0x00, 0x00,	/*	add  $0x1000, %esi   */
-	0x49,					/*	dec  %ecx	     */
-	0x75, 0xf2,				/*	jnz  1b		     */
-	0xf4,					/*	hlt		     */
-};
 
 static uint32_t checksum(uint64_t first_page, uint64_t pages)
 {
@@ -61,47 +38,6 @@ static int set_slot(struct vm *vm, uint32_t slot, uint64_t gpa, void *hva,
 	return 0;
 }
 
-static int vcpu_set_registers(struct vcpu *vcpu)
-{
-	struct kvm_segment code = {
-		.limit = 0xffffffff, .selector = 0x8, .type = 11,
-		.present = 1, .db = 1, .s = 1, .g = 1,
-	};
-	struct kvm_segment data = code;
-	struct kvm_regs regs = {
-		.rip = CODE_GPA,
-		.rflags = RFLAGS_FIXED,
-		.rsi = vcpu->gpa,
-		.rcx = vcpu->size / SZ_4K,
-	};
-	struct kvm_sregs sregs;
-
-	if (ioctl(vcpu->fd, KVM_GET_SREGS, &sregs)) {
-		warn("KVM_GET_SREGS");
-		return -1;
-	}
-
-	data.selector = 0x10;
-	data.type = 3;
-	sregs.cs = code;
-	sregs.ds = data;
-	sregs.es = data;
-	sregs.fs = data;
-	sregs.gs = data;
-	sregs.ss = data;
-	sregs.cr0 = CR0_PE_ET_NE;
-
-	if (ioctl(vcpu->fd, KVM_SET_SREGS, &sregs)) {
-		warn("KVM_SET_SREGS");
-		return -1;
-	}
-	if (ioctl(vcpu->fd, KVM_SET_REGS, &regs)) {
-		warn("KVM_SET_REGS");
-		return -1;
-	}
-	return 0;
-}
-
 static int vcpu_create(struct vm *vm, unsigned int id)
 {
 	struct vcpu *vcpu = &vm->vcpus[id];
@@ -119,7 +55,7 @@ static int vcpu_create(struct vm *vm, unsigned int id)
 	}
 	if (stats_open(&vcpu->stats, vcpu->fd))
 		return -1;
-	return vcpu_set_registers(vcpu);
+	return arch_vcpu_init(vm, vcpu);
 }
 
 /* Parts begin at a huge page where there are enough of those to share out. */
@@ -141,7 +77,6 @@ static void share_out(struct vm *vm, uint64_t size)
 
 static int vm_setup(struct vm *vm, int kvm_fd, const struct memory *mem)
 {
-	uint64_t identity_map = IDENTITY_MAP;
 	int ret;
 
 	vm->fd = ioctl(kvm_fd, KVM_CREATE_VM, 0UL);
@@ -149,11 +84,8 @@ static int vm_setup(struct vm *vm, int kvm_fd, const struct memory *mem)
 		warn("KVM_CREATE_VM");
 		return -1;
 	}
-	if (ioctl(vm->fd, KVM_SET_IDENTITY_MAP_ADDR, &identity_map) ||
-	    ioctl(vm->fd, KVM_SET_TSS_ADDR, TSS_ADDR)) {
-		warn("cannot place KVM's own pages in the guest");
+	if (arch_vm_init(vm))
 		return -1;
-	}
 
 	vm->code = mmap(NULL, CODE_SLOT_SIZE, PROT_READ | PROT_WRITE,
 			MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -161,7 +93,7 @@ static int vm_setup(struct vm *vm, int kvm_fd, const struct memory *mem)
 		warn("cannot map memory for the guest's code");
 		return -1;
 	}
-	memcpy(vm->code + CODE_GPA, guest_code, sizeof(guest_code));
+	memcpy(vm->code + CODE_GPA, arch.code, arch.code_size);
 
 	if (set_slot(vm, 0, 0, vm->code, CODE_SLOT_SIZE) ||
 	    set_slot(vm, 1, MEM_GPA, mem->hva, mem->size) ||
@@ -230,7 +162,7 @@ void vm_destroy(struct vm *vm)
 		munmap(vm->code, CODE_SLOT_SIZE);
 }
 
-/* Until the guest's next HLT. */
+/* Until the guest stops the next time. */
 int vcpu_run(struct vcpu *vcpu)
 {
 	const struct kvm_run *run = vcpu->run;
@@ -242,9 +174,10 @@ int vcpu_run(struct vcpu *vcpu)
 		}
 	}
 
-	switch (run->exit_reason) {
-	case KVM_EXIT_HLT:
+	if (arch_stopped(run))
 		return 0;
+
+	switch (run->exit_reason) {
 	case KVM_EXIT_FAIL_ENTRY:
 		warnx("the CPU refused to enter the guest: reason %#llx",
 		      run->fail_entry.hardware_entry_failure_reason);
@@ -267,21 +200,20 @@ int vcpu_check(const struct vcpu *vcpu)
 {
 	uint32_t want = checksum((vcpu->gpa - MEM_GPA) / SZ_4K,
 				 vcpu->size / SZ_4K);
-	struct kvm_regs regs;
+	struct guest_state state;
 
-	if (ioctl(vcpu->fd, KVM_GET_REGS, &regs)) {
-		warn("KVM_GET_REGS");
+	if (arch_vcpu_state(vcpu, &state))
 		return -1;
-	}
-	if (regs.rsi != vcpu->gpa + vcpu->size || regs.rcx) {
-		warnx("the guest stopped at %#llx, not at %#llx", regs.rsi,
+	if (state.next != vcpu->gpa + vcpu->size || state.left) {
+		warnx("the guest stopped at %#llx, not at %#llx",
+		      (unsigned long long)state.next,
 		      (unsigned long long)(vcpu->gpa + vcpu->size));
 		return -1;
 	}
-	if (regs.rax != want) {
-		warnx("the guest's checksum of [%#llx, %#llx) is %#llx, not %#x",
+	if (state.sum != want) {
+		warnx("the guest's checksum of [%#llx, %#llx) is %#x, not %#x",
 		      (unsigned long long)vcpu->gpa,
-		      (unsigned long long)(vcpu->gpa + vcpu->size), regs.rax,
+		      (unsigned long long)(vcpu->gpa + vcpu->size), state.sum,
 		      want);
 		return -1;
 	}
