@@ -23,35 +23,67 @@ static const struct {
 	{ "pf_prefaulted", offsetof(struct pf_stats, prefaulted) },
 };
 
+struct stats_file {
+	struct kvm_stats_header header;
+	struct kvm_stats_desc *descs;
+	int fd;
+};
+
+static void open_stats(struct stats_file *file, struct kvm_vcpu *vcpu)
+{
+	file->fd = vcpu_get_stats_fd(vcpu);
+	read_stats_header(file->fd, &file->header);
+	file->descs = read_stats_descriptors(file->fd, &file->header);
+}
+
+static void close_stats(struct stats_file *file)
+{
+	free(file->descs);
+	close(file->fd);
+}
+
+static bool read_stat(struct stats_file *file, const char *name, uint64_t *value)
+{
+	struct kvm_stats_desc *desc;
+	unsigned int i;
+
+	for (i = 0; i < file->header.num_desc; i++) {
+		desc = get_stats_descriptor(file->descs, i, &file->header);
+		if (!strcmp(desc->name, name)) {
+			read_stat_data(file->fd, &file->header, desc, value, 1);
+			return true;
+		}
+	}
+	return false;
+}
+
+uint64_t pf_exits(struct kvm_vcpu *vcpu)
+{
+	struct stats_file file;
+	uint64_t exits;
+
+	open_stats(&file, vcpu);
+	TEST_ASSERT(read_stat(&file, "exits", &exits),
+		    "no vCPU statistic exits");
+	close_stats(&file);
+	return exits;
+}
+
 struct pf_stats pf_stats(struct kvm_vcpu *vcpu)
 {
 	struct pf_stats stats = {};
-	struct kvm_stats_header header;
-	struct kvm_stats_desc *descs, *desc = NULL;
-	unsigned int i, j;
-	int fd;
+	struct stats_file file;
+	unsigned int i;
 
-	fd = vcpu_get_stats_fd(vcpu);
-	read_stats_header(fd, &header);
-	descs = read_stats_descriptors(fd, &header);
-
+	open_stats(&file, vcpu);
 	for (i = 0; i < ARRAY_SIZE(vcpu_stats); i++) {
 		uint64_t *value = (void *)&stats + vcpu_stats[i].offset;
 
-		for (j = 0; j < header.num_desc; j++) {
-			desc = get_stats_descriptor(descs, j, &header);
-			if (!strcmp(desc->name, vcpu_stats[i].name))
-				break;
-		}
-		if (j < header.num_desc)
-			read_stat_data(fd, &header, desc, value, 1);
-		else
-			TEST_ASSERT(pf_arch_stat(vcpu_stats[i].name, value),
-				    "no vCPU statistic %s", vcpu_stats[i].name);
+		TEST_ASSERT(read_stat(&file, vcpu_stats[i].name, value) ||
+			    pf_arch_stat(vcpu_stats[i].name, value),
+			    "no vCPU statistic %s", vcpu_stats[i].name);
 	}
-
-	free(descs);
-	close(fd);
+	close_stats(&file);
 
 	if (pf_counts_mappings) {
 		stats.pages_4k = vm_get_stat(vcpu->vm, "pages_4k");
