@@ -61,6 +61,14 @@ nr_files == 1 && $1 == "row" {
 		sub(/^[^ \t]+[ \t]+/, "", label[rows])
 	next
 }
+nr_files == 1 && $1 == "skip" {
+	if ($2 == arch) {
+		why[$3] = $0
+		for (i = 1; i <= 3; i++)
+			sub(/^[^ \t]+[ \t]+/, "", why[$3])
+	}
+	next
+}
 nr_files == 1 && $1 == "flat" { flat_from = bytes($2); limit["flat"] = $3; next }
 nr_files == 1 && /^[a-z]/ { limit[$1] = $2; next }
 nr_files == 1 { next }
@@ -98,6 +106,8 @@ END {
 	print "kind,bytes,what,guest 6.12,guest ours,pre-fault 6.12,pre-fault ours,guest after 6.12,guest after ours,goal" >table
 	for (i = 1; i <= rows; i++) {
 		k = kind[i]
+		if (k in why)
+			continue
 		s = size[i]
 		touch = get("upstream", k, s, "touch")
 		own = get("ours", k, s, "touch")
@@ -120,6 +130,10 @@ END {
 		       touch, own, old[i], new[i],
 		       get("upstream", k, s, "after"), after, goal[i] >table
 	}
+
+	for (i = 1; i <= rows; i++)
+		if (kind[i] in why)
+			printf "\n%s: left out, as it is %s\n", label[i], why[kind[i]]
 
 	printf "\n%-10s", "range"
 	for (i = 1; i <= nr_sizes; i++)
@@ -160,7 +174,8 @@ END {
 	else
 		printf "%.2f times what one takes\n(%s)\n\n", speedup, host
 	for (i = 1; i <= rows; i++)
-		check(label[i], new[i], goal[i])
+		if (!(kind[i] in why))
+			check(label[i], new[i], goal[i])
 	check("guest after a pre-fault, at most", worst, limit["after"])
 	check("pages reported dirty", dirty, limit["dirty"])
 	check("dearest range / cheapest, from " short(flat_from) " on",
