@@ -33,8 +33,8 @@ endif
 endif
 
 ifeq ($(ARCH),arm64)
-ifneq ($(filter run bench regress,$(MAKECMDGOALS)),)
-$(error make $(filter run bench regress,$(MAKECMDGOALS)): for x86_64 only, not for arm64)
+ifneq ($(filter run bench,$(MAKECMDGOALS)),)
+$(error make $(filter run bench,$(MAKECMDGOALS)): for x86_64 only, not for arm64)
 endif
 endif
 
@@ -85,8 +85,8 @@ make clean     remove build/, where everything made is
 make help      this text
 
 LINUX=PATH     another 6.1.y than Debian's: a directory or a tarball
-ARCH=arm64     make kernel, test, shell: cross-built, and on arm64's machines;
-               make test takes all architectures unless told which one
+ARCH=arm64     make kernel, test, regress, shell: cross-built, and on arm64's
+               machines; make test takes all architectures unless told which one
 T=NAME         make test: run only the test of that name
 CPU=amd|intel  make test: run only the machines of that maker
 DEBUG=1|kcsan  make test: run only the machines with the debug kernel (lockdep,
