@@ -60,7 +60,7 @@ say()
 
 # Intel's machines are in Bochs, which a sanitizer would make too slow for a run
 # that is made often; and what is counted are the slim kernel's instructions.
-# arm64 has no other kernel yet, unless asked for.
+# arm64 has the debug kernel only where that is asked for: it builds for long.
 kernel_for()
 {
 	case $1 in
