@@ -91,7 +91,7 @@ count_cpus()
 # one: fewer rounds, and more time for each.
 program_for()
 {
-	local seconds=60 calls=50000 rounds=100
+	local seconds=60 calls=50000 rounds=100 slow=3
 
 	if [ "${RELEASE:-}" = 1 ]; then
 		seconds=600
@@ -112,7 +112,8 @@ program_for()
 			echo "test ${t:--t [!b]*} ${TEST_ARGS:--s 5 -r 10}" ;;
 	intel)		echo "test $t ${TEST_ARGS:--s 5 -r 25}" ;;
 	intel*)		echo "test $t ${TEST_ARGS:--s 5 -r 10}" ;;
-	arm64*)		echo "test $t ${TEST_ARGS:--s 3 -r $((rounds / 5))}" ;;
+	arm64*)		[ -z "${DEBUG:-}" ] || slow=16
+			echo "test $t ${TEST_ARGS:--s $slow -r $((rounds / 5))}" ;;
 	*)		echo "test $t ${TEST_ARGS:--s 3 -r $rounds}" ;;
 	esac
 }
