@@ -25,6 +25,7 @@
 #include <linux/kvm_host.h>
 #include <linux/mm.h>
 #include <linux/page_ref.h>
+#include <linux/sizes.h>
 
 #include <asm/barrier.h>
 #include <asm/kvm_mmu.h>
@@ -33,11 +34,11 @@
 
 /*
  * How many pages are mapped under one hold of the locks: a table of 4K pages.
- * Without FWB each has to be cleaned from the caches, which is what takes the
- * time then.
+ * Without FWB each has to be cleaned from the caches, all its bytes, which is
+ * what takes the time then.
  */
 #define MAX_BATCH		512
-#define MAX_BATCH_TO_CLEAN	64
+#define MAX_BATCH_TO_CLEAN	(SZ_256K >> PAGE_SHIFT)
 
 /* What a host PTE must be: of user memory and of a normal page. */
 #define HOST_PTE_CHECK		(PTE_VALID | PTE_USER | PTE_SPECIAL | PTE_DEVMAP)

@@ -18,8 +18,6 @@
 #define NR_ROUNDS		3
 #define NR_EXITS		10000
 #define NR_WARM_UP		100
-#define IO_PORT			0x80
-#define MMIO_GPA		(2ul << 30)
 
 void pf_skip(const char *fmt, ...)
 {
@@ -101,53 +99,17 @@ static void measure_faults(const struct pf_kind *kind, size_t size)
 		report("write", kind->name, &writes);
 }
 
-static void guest_io(void)
+/* In the guest: @once again and again, and an exit that tells of @nr times. */
+static void guest_exits(void (*once)(void), uint64_t nr)
 {
-	for (;;)
-		asm volatile("outb %%al, %0" : : "N" (IO_PORT), "a" (0));
-}
-
-static void guest_mmio(void)
-{
-	for (;;)
-		WRITE_ONCE(*(uint64_t *)MMIO_GPA, 0);
-}
-
-static void guest_cpuid(void)
-{
-	uint32_t a, b, c, d;
-	int i;
+	uint64_t i;
 
 	for (;;) {
-		for (i = 0; i < NR_EXITS; i++)
-			cpuid(0, &a, &b, &c, &d);
+		for (i = 0; i < nr; i++)
+			once();
 		GUEST_SYNC(0);
 	}
 }
-
-static void guest_msr(void)
-{
-	int i;
-
-	for (;;) {
-		for (i = 0; i < NR_EXITS; i++)
-			rdmsr(MSR_IA32_APICBASE);
-		GUEST_SYNC(0);
-	}
-}
-
-static const struct exit_kind {
-	const char *name;
-	void (*guest)(void);
-	uint32_t reason;
-	/* Exits to userspace are one for each run, the others NR_EXITS. */
-	bool in_kernel;
-} exit_kinds[] = {
-	{ "cpuid", guest_cpuid, KVM_EXIT_IO, true },
-	{ "msr", guest_msr, KVM_EXIT_IO, true },
-	{ "io", guest_io, KVM_EXIT_IO },
-	{ "mmio", guest_mmio, KVM_EXIT_MMIO },
-};
 
 static double time_runs(struct kvm_vcpu *vcpu, uint32_t reason, unsigned int nr)
 {
@@ -156,23 +118,27 @@ static double time_runs(struct kvm_vcpu *vcpu, uint32_t reason, unsigned int nr)
 
 	for (i = 0; i < nr; i++) {
 		vcpu_run(vcpu);
-		TEST_ASSERT(vcpu->run->exit_reason == reason,
+		TEST_ASSERT(reason ? vcpu->run->exit_reason == reason :
+				     get_ucall(vcpu, NULL) == UCALL_SYNC,
 			    "exit reason %d (%s)", vcpu->run->exit_reason,
 			    exit_reason_str(vcpu->run->exit_reason));
 	}
 	return pf_now() - start;
 }
 
-static void measure_exits(const struct exit_kind *kind)
+/* Exits to userspace are one for each run, the others NR_EXITS. */
+static void measure_exits(const struct pf_exit *kind)
 {
-	unsigned int runs = kind->in_kernel ? 1 : NR_EXITS, i;
+	unsigned int runs = kind->reason ? NR_EXITS : 1, i;
 	struct kvm_vcpu *vcpu;
 	struct cost cost = {};
 	struct kvm_vm *vm;
 
-	vm = vm_create_with_one_vcpu(&vcpu, kind->guest);
-	virt_map(vm, MMIO_GPA, MMIO_GPA, 1);
-	time_runs(vcpu, kind->reason, kind->in_kernel ? 1 : NR_WARM_UP);
+	vm = vm_create_with_one_vcpu(&vcpu, guest_exits);
+	ucall_init(vm, NULL);
+	virt_map(vm, PF_MMIO_GPA, PF_MMIO_GPA, 1);
+	vcpu_args_set(vcpu, 2, kind->once, kind->reason ? ~0ul : NR_EXITS);
+	time_runs(vcpu, kind->reason, kind->reason ? NR_WARM_UP : 1);
 	for (i = 0; i < NR_ROUNDS; i++)
 		add_round(&cost, time_runs(vcpu, kind->reason, runs), NR_EXITS);
 	report("exit", kind->name, &cost);
@@ -238,8 +204,8 @@ int main(int argc, char *argv[])
 	TEST_ASSERT(size && !(size % SZ_2M) && size <= WARM_GPA - TEST_GPA,
 		    "Invalid size, must be a multiple of 2M below 1G");
 
-	for (i = 0; i < ARRAY_SIZE(exit_kinds); i++)
-		good &= in_child(exits_fn, &exit_kinds[i], size);
+	for (i = 0; pf_exits[i].name; i++)
+		good &= in_child(exits_fn, &pf_exits[i], size);
 	/* Not the last one, which is for more than there is memory. */
 	for (i = 0; i < pf_nr_kinds - 1; i++)
 		if (!pf_kinds[i].again)

@@ -272,6 +272,20 @@ struct pf_kind {
 extern const struct pf_kind pf_kinds[];
 extern const unsigned int pf_nr_kinds;
 
+/*
+ * An exit that the cost is known of, made in the guest by @once: to user space
+ * for the @reason, or to the kernel only (0).
+ */
+struct pf_exit {
+	const char *name;
+	void (*once)(void);
+	uint32_t reason;
+};
+
+/* Those of the architecture; the last one is empty. No memslot has that address. */
+#define PF_MMIO_GPA		(2ul << 30)
+extern const struct pf_exit pf_exits[];
+
 static inline uint64_t pf_pattern(uint64_t gpa, uint64_t seed)
 {
 	return (gpa >> 12) * 0x9e3779b97f4a7c15ul + seed;

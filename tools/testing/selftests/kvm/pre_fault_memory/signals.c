@@ -25,11 +25,19 @@ static struct kvm_vcpu *vcpu_with_zeroes(uint64_t size)
 	return vcpu;
 }
 
+static struct timeval timeval(double seconds)
+{
+	return (struct timeval) {
+		.tv_sec = seconds,
+		.tv_usec = (seconds - (time_t)seconds) * 1e6,
+	};
+}
+
 static void set_timer(double first, double interval)
 {
 	struct itimerval timer = {
-		.it_value = { .tv_usec = first * 1e6 },
-		.it_interval = { .tv_usec = interval * 1e6 },
+		.it_value = timeval(first),
+		.it_interval = timeval(interval),
 	};
 
 	TEST_ASSERT(!setitimer(ITIMER_REAL, &timer, NULL), "setitimer()");

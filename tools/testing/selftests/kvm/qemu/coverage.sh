@@ -7,8 +7,8 @@
 #
 # KERNEL_OUT is the directory where a kernel with CONFIG_GCOV_KERNEL was built,
 # with GCOV_PROFILE_pre_fault.o=y GCOV_PROFILE_pre_fault_batch.o=y
-# GCOV_PROFILE_pre_fault_host.o=y on make's command line. Each RUN-DIR was left
-# by "GCOV=yes boot.sh ..." of that kernel. Lines and branches are counted for
+# GCOV_PROFILE_pre_fault_host.o=y on make's command line, by the compiler of
+# CROSS_COMPILE. Each RUN-DIR was left by "GCOV=yes boot.sh ..." of that kernel. Lines and branches are counted for
 # each run, and for all together.
 #
 # What none of them has run is listed, with the reason from uncovered.txt; that
@@ -50,7 +50,7 @@ analyse()
 
 		cp "$kernel/${rel%.gcda}.gcno" "${gcda%.gcda}.gcno"
 		mkdir -p "$out/${rel%.gcda}"
-		(cd "$kernel" && gcov -b -c -o "$(dirname "$gcda")" \
+		(cd "$kernel" && "${CROSS_COMPILE:-}gcov" -b -c -o "$(dirname "$gcda")" \
 			"$(basename "$gcda")" > /dev/null 2>&1 &&
 			mv ./*pre_fault*.gcov "$out/${rel%.gcda}" && rm -f ./*.gcov)
 	done < <(find "$dir" -name '*.gcda' | sort)
@@ -69,7 +69,7 @@ for run; do
 	if [ "$n" = 1 ]; then
 		cp -a "$out" "$work/all"
 	else
-		gcov-tool merge "$work/all" "$out" -o "$work/merged" > /dev/null
+		"${CROSS_COMPILE:-}gcov-tool" merge "$work/all" "$out" -o "$work/merged" > /dev/null
 		rm -rf "$work/all"
 		mv "$work/merged" "$work/all"
 	fi

@@ -178,7 +178,7 @@ struct worker {
 	/* Of a vCPU */
 	struct kvm_vcpu *vcpu;
 	struct guest_block *block;
-	uint64_t rip;
+	uint64_t pc;
 	uint32_t block_seq;
 };
 
@@ -280,10 +280,19 @@ void window_check(struct area *area, unsigned int page, const struct window *w,
 /* vm.c, vcpu.c */
 void vm_make(void);
 void guest_main(struct guest_block *block);
-void guest_catch_exceptions(void);
 void vcpu_main(struct worker *w);
 void area_set_slot(struct area *area, uint64_t gpa, unsigned int buf,
 		   uint32_t flags, bool present);
+
+/* What each architecture has to say for itself, in its own stress.c */
+void vm_arch_make(struct kvm_vm *vm);
+void vcpu_arch_make(struct kvm_vcpu *vcpu);
+/* In the guest: exit for the next orders */
+void guest_stop(void);
+/* Was it that, and where?  0 if the vCPU has been closed. */
+bool vcpu_stopped(struct kvm_vcpu *vcpu, uint64_t *pc);
+/* Print its registers. */
+void print_vcpu(struct kvm_vcpu *vcpu);
 
 /* Workers */
 void mm_main(struct worker *w);

@@ -11,7 +11,6 @@
 #define LOAD(x)		__atomic_load_n(&(x), __ATOMIC_SEQ_CST)
 #define STORE(x, v)	__atomic_store_n(&(x), v, __ATOMIC_SEQ_CST)
 
-#define GUEST_PORT	0x5a0
 #define MAX_ORDERS	24
 #define MANY_LOOPS	16
 #define MAX_CALLS	8
@@ -60,8 +59,7 @@ void guest_main(struct guest_block *block)
 	uint64_t i, n, nr, seq;
 
 	for (;;) {
-		asm volatile("outb %%al, %%dx"
-			     : : "a" (0), "d" (GUEST_PORT) : "memory");
+		guest_stop();
 		seq = READ_ONCE(block->seq);
 		nr = READ_ONCE(block->nr);
 		n = READ_ONCE(block->repeat);
@@ -76,38 +74,10 @@ void guest_main(struct guest_block *block)
 	}
 }
 
-/* Where the guest was when it took an exception, which it never should */
-static void guest_exception(struct ex_regs *regs)
-{
-	uint64_t cr2;
-
-	asm volatile("mov %%cr2, %0" : "=r" (cr2));
-	ucall(UCALL_UNHANDLED, 4, regs->vector, regs->error_code, regs->rip,
-	      cr2);
-}
-
-void guest_catch_exceptions(void)
-{
-	unsigned int i;
-
-	for (i = 0; i < 32; i++)
-		vm_install_exception_handler(stress.vm, i, guest_exception);
-}
-
-static void dump_segment(const char *name, const struct kvm_segment *s)
-{
-	ksft_print_msg("%s: %#x, base %#llx, limit %#x, type %u, dpl %u, p %u, l %u\n",
-		       name, s->selector, s->base, s->limit, s->type, s->dpl,
-		       s->present, s->l);
-}
-
 /* The vCPU is not where it should be.  Tell all that there is to tell. */
 static void vcpu_lost(struct worker *w, const char *why)
 {
 	struct kvm_run *run = w->vcpu->run;
-	struct kvm_vcpu_events events;
-	struct kvm_sregs s;
-	struct kvm_regs r;
 
 	stress_fail(V_VCPUS, NULL, 0,
 		    "vCPU %u is lost: %s; exit reason %u (%s), hardware's %#llx, suberror %u, after %lu guest loops",
@@ -118,33 +88,9 @@ static void vcpu_lost(struct worker *w, const char *why)
 		    run->fail_entry.hardware_entry_failure_reason,
 		    run->internal.suberror, stress.shared->guest_loops);
 
-	vcpu_regs_get(w->vcpu, &r);
-	vcpu_sregs_get(w->vcpu, &s);
-	vcpu_events_get(w->vcpu, &events);
-	ksft_print_msg("rip %#llx (expected %#lx, guest_main() at %p), rflags %#llx\n",
-		       r.rip, w->rip, guest_main, r.rflags);
-	ksft_print_msg("rax %#llx rbx %#llx rcx %#llx rdx %#llx\n",
-		       r.rax, r.rbx, r.rcx, r.rdx);
-	ksft_print_msg("rsi %#llx rdi %#llx rsp %#llx rbp %#llx\n",
-		       r.rsi, r.rdi, r.rsp, r.rbp);
-	ksft_print_msg("r8 %#llx r9 %#llx r10 %#llx r11 %#llx\n",
-		       r.r8, r.r9, r.r10, r.r11);
-	ksft_print_msg("r12 %#llx r13 %#llx r14 %#llx r15 %#llx\n",
-		       r.r12, r.r13, r.r14, r.r15);
-	ksft_print_msg("cr0 %#llx cr2 %#llx cr3 %#llx cr4 %#llx cr8 %#llx efer %#llx\n",
-		       s.cr0, s.cr2, s.cr3, s.cr4, s.cr8, s.efer);
-	dump_segment("cs", &s.cs);
-	dump_segment("ss", &s.ss);
-	dump_segment("ds", &s.ds);
-	dump_segment("fs", &s.fs);
-	dump_segment("gs", &s.gs);
-	dump_segment("tr", &s.tr);
-	ksft_print_msg("gdt %#llx/%#x, idt %#llx/%#x\n", s.gdt.base,
-		       s.gdt.limit, s.idt.base, s.idt.limit);
-	ksft_print_msg("exception %u (injected %u, error code %#x), interrupt %u, nmi %u\n",
-		       events.exception.nr, events.exception.injected,
-		       events.exception.error_code, events.interrupt.injected,
-		       events.nmi.injected);
+	ksft_print_msg("expected at %#lx, guest_main() is at %p\n", w->pc,
+		       guest_main);
+	print_vcpu(w->vcpu);
 }
 
 static void lost_by_exception(struct worker *w)
@@ -153,12 +99,12 @@ static void lost_by_exception(struct worker *w)
 
 	vcpu_lost(w, "the guest did not stop where it should");
 	if (get_ucall(w->vcpu, &uc) == UCALL_UNHANDLED)
-		ksft_print_msg("exception %lu in the guest, error code %#lx, rip %#lx, cr2 %#lx\n",
+		ksft_print_msg("exception %lu in the guest, syndrome %#lx, at %#lx, address %#lx\n",
 			       uc.args[0], uc.args[1], uc.args[2], uc.args[3]);
 }
 
-/* An access to no memslot, or a write to a read-only one */
-static void guest_mmio(struct worker *w, struct look *looks, unsigned int nr)
+/* An access to no memslot, or a write to a read-only one.  False if to another. */
+static bool guest_mmio(struct worker *w, struct look *looks, unsigned int nr)
 {
 	struct kvm_run *run = w->vcpu->run;
 	uint64_t gpa = run->mmio.phys_addr, data = MMIO_DATA;
@@ -182,10 +128,9 @@ static void guest_mmio(struct worker *w, struct look *looks, unsigned int nr)
 				    l->write ? "write" : "read");
 	}
 
-	if (!found || run->mmio.len != 8)
-		vcpu_lost(w, "MMIO that the guest was not asked for");
 	if (!run->mmio.is_write)
 		memcpy(run->mmio.data, &data, sizeof(data));
+	return found && run->mmio.len == 8;
 }
 
 static void guest_efault(struct worker *w, struct look *looks, unsigned int nr)
@@ -204,6 +149,7 @@ static void guest_efault(struct worker *w, struct look *looks, unsigned int nr)
 static bool guest_run(struct worker *w, struct look *looks, unsigned int nr)
 {
 	struct kvm_run *run = w->vcpu->run;
+	uint64_t pc;
 
 	for (;;) {
 		int ret = __vcpu_run(w->vcpu);
@@ -229,23 +175,19 @@ static bool guest_run(struct worker *w, struct look *looks, unsigned int nr)
 			continue;
 		}
 
-		switch (run->exit_reason) {
-		case KVM_EXIT_MMIO:
-			guest_mmio(w, looks, nr);
-			break;
-		case KVM_EXIT_IO:
-			if (run->io.port != GUEST_PORT) {
-				lost_by_exception(w);
-				return false;
-			}
-			if (!w->rip)
-				w->rip = run->s.regs.regs.rip;
-			if (run->s.regs.regs.rip == w->rip)
+		if (vcpu_stopped(w->vcpu, &pc)) {
+			if (!w->pc)
+				w->pc = pc;
+			if (pc == w->pc)
 				return true;
-			vcpu_lost(w, "wrong instruction pointer");
+			/* Or it was closed in between. */
+			if (!stress.closing)
+				vcpu_lost(w, "wrong instruction pointer");
 			return false;
-		default:
-			vcpu_lost(w, "unexpected exit");
+		}
+		if (run->exit_reason != KVM_EXIT_MMIO ||
+		    !guest_mmio(w, looks, nr)) {
+			lost_by_exception(w);
 			return false;
 		}
 		if (stress.shared->failed[V_VCPUS])
@@ -495,7 +437,6 @@ static bool pre_fault_turn(struct worker *w)
 
 void vcpu_main(struct worker *w)
 {
-	w->vcpu->run->kvm_valid_regs = KVM_SYNC_X86_REGS;
 	guest_run(w, NULL, 0);
 
 	while (!stopping()) {

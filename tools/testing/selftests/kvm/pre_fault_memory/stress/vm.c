@@ -73,9 +73,9 @@ static void area_make(struct area *area, unsigned int i, enum kind kind)
 		buffer_make(area, buf);
 	area_set_slot(area, area->gpa, 0, 0, true);
 
-	virt_map_level(stress.vm, area->gpa, area->gpa, size, PG_LEVEL_4K);
-	virt_map_level(stress.vm, place_gpa(i, 1), place_gpa(i, 1),
-		       align_ptr_up((void *)size, SZ_2M) - NULL, PG_LEVEL_2M);
+	virt_map(stress.vm, area->gpa, area->gpa, stress.npages);
+	pf_arch_map(stress.vm, place_gpa(i, 1),
+		    align_ptr_up((void *)size, SZ_2M) - NULL);
 }
 
 void rnd_seed(struct worker *w, uint64_t seed)
@@ -202,7 +202,7 @@ void vm_make(void)
 
 	stress.vm = vm_create_with_vcpus(stress.nr_vcpus, guest_main, vcpus);
 	vm_init_descriptor_tables(stress.vm);
-	guest_catch_exceptions();
+	vm_arch_make(stress.vm);
 
 	stress.areas = calloc(NR_KINDS, sizeof(*stress.areas));
 	TEST_ASSERT(stress.areas, "calloc()");
@@ -220,6 +220,7 @@ void vm_make(void)
 		w->vcpu = vcpus[i];
 		w->block = addr_gva2hva(stress.vm, block);
 		vcpu_init_descriptor_tables(vcpus[i]);
+		vcpu_arch_make(vcpus[i]);
 		vcpu_args_set(vcpus[i], 1, block);
 	}
 }

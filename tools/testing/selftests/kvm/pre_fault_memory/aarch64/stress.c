@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What the stress test needs to know of arm64.
+ */
+#define _GNU_SOURCE
+#include "../stress/stress.h"
+
+/* Where the guest was when it took an exception, which it never should */
+static void guest_exception(struct ex_regs *regs)
+{
+	ucall(UCALL_UNHANDLED, 4, read_sysreg(esr_el1) >> ESR_EC_SHIFT,
+	      read_sysreg(esr_el1), regs->pc, read_sysreg(far_el1));
+}
+
+void vm_arch_make(struct kvm_vm *vm)
+{
+	unsigned int i;
+
+	ucall_init(vm, NULL);
+	virt_map(vm, PF_MMIO_GPA, PF_MMIO_GPA, 1);
+	for (i = 0; i < ESR_EC_NUM; i++)
+		vm_install_sync_handler(vm, VECTOR_SYNC_CURRENT, i,
+					guest_exception);
+}
+
+void vcpu_arch_make(struct kvm_vcpu *vcpu)
+{
+}
+
+void guest_stop(void)
+{
+	asm volatile("str xzr, [%0]" : : "r" (PF_MMIO_GPA) : "memory");
+}
+
+static uint64_t core_reg(struct kvm_vcpu *vcpu, uint64_t id)
+{
+	uint64_t value = 0;
+	struct kvm_one_reg reg = { .id = id, .addr = (uint64_t)&value };
+
+	__vcpu_ioctl(vcpu, KVM_GET_ONE_REG, &reg);
+	return value;
+}
+
+bool vcpu_stopped(struct kvm_vcpu *vcpu, uint64_t *pc)
+{
+	struct kvm_run *run = vcpu->run;
+
+	if (run->exit_reason != KVM_EXIT_MMIO ||
+	    run->mmio.phys_addr != PF_MMIO_GPA)
+		return false;
+	*pc = core_reg(vcpu, ARM64_CORE_REG(regs.pc));
+	return true;
+}
+
+void print_vcpu(struct kvm_vcpu *vcpu)
+{
+	unsigned int i;
+
+	ksft_print_msg("pc %#lx sp %#lx pstate %#lx\n",
+		       core_reg(vcpu, ARM64_CORE_REG(regs.pc)),
+		       core_reg(vcpu, ARM64_CORE_REG(sp_el1)),
+		       core_reg(vcpu, ARM64_CORE_REG(regs.pstate)));
+	ksft_print_msg("elr %#lx spsr %#lx\n",
+		       core_reg(vcpu, ARM64_CORE_REG(elr_el1)),
+		       core_reg(vcpu, ARM64_CORE_REG(spsr[0])));
+	for (i = 0; i < 31; i++)
+		ksft_print_msg("x%u %#lx\n", i,
+			       core_reg(vcpu, ARM64_CORE_REG(regs.regs[i])));
+}
