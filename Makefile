@@ -21,7 +21,7 @@ ARCHS := $(or $(ARCH),x86_64 arm64 riscv)
 ARCH ?= x86_64
 export ARCH ARCHS CPU DEBUG FORCE LINUX RELEASE SEED SIGNOFF STRICT T V
 
-.PHONY: all tree kernel run bench test regress series sync shell clean help
+.PHONY: all tree kernel run bench test regress series deb sync shell clean help
 .NOTPARALLEL:
 
 all: help
@@ -62,6 +62,10 @@ series: tree
 	@scripts/packages series
 	@scripts/series
 
+deb:
+	@scripts/packages deb
+	@scripts/deb
+
 sync:
 	@scripts/packages series
 	@scripts/sync
@@ -79,6 +83,8 @@ make test      build and run all tests; the last line counts them
 make regress   run the kernel's own KVM selftests on the base and on ours, and
                compare what a guest's faults and exits cost; make test does, too
 make series    write the patches, for git am, to build/series
+make deb       build kvm-pre-fault-dkms, Debian's package with the modules for
+               the stock kernel, in build/deb
 make sync      take what was edited in build/linux back into our files
 make shell     a shell in the emulated machine
 make clean     remove build/, where everything made is

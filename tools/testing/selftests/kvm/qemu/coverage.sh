@@ -8,8 +8,8 @@
 # KERNEL_OUT is the directory where a kernel with CONFIG_GCOV_KERNEL was built,
 # with GCOV_PROFILE_pre_fault.o=y GCOV_PROFILE_pre_fault_batch.o=y
 # GCOV_PROFILE_pre_fault_host.o=y on make's command line, by the compiler of
-# CROSS_COMPILE. Each RUN-DIR was left by "GCOV=yes boot.sh ..." of that kernel. Lines and branches are counted for
-# each run, and for all together.
+# CROSS_COMPILE. Each RUN-DIR was left by "GCOV=yes boot.sh ..." of that kernel.
+# Lines and branches are counted for each run, and for all together.
 #
 # What none of them has run is listed, with the reason from uncovered.txt; that
 # goes by function and text of the line, so that it need not follow every edit.
