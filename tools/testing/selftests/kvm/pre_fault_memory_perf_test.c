@@ -151,7 +151,7 @@ static void measure_touch(const struct pf_kind *kind, const struct params *p,
 	uint64_t exits;
 
 	add_memory(vcpu->vm, kind, mem, p->size);
-	s->of[TOUCH][s->rounds] = time_guest(vcpu, PF_TOUCH, p->size, pf_exits,
+	s->of[TOUCH][s->rounds] = time_guest(vcpu, PF_TOUCH, p->size, pf_nr_exits,
 					     &exits);
 	TEST_ASSERT(exits > p->size / SZ_2M,
 		    "%lu exits, fewer than the guest's stage-2 faults", exits);

@@ -194,7 +194,7 @@ struct pf_stats pf_stats(struct kvm_vcpu *vcpu);
 struct pf_stats pf_stats_since(struct kvm_vcpu *vcpu,
 			       const struct pf_stats *before);
 /* Each of the guest's exits, be it for a fault or something else; has no price. */
-uint64_t pf_exits(struct kvm_vcpu *vcpu);
+uint64_t pf_nr_exits(struct kvm_vcpu *vcpu);
 /* So many mappings more than before, as far as KVM counts them. */
 bool pf_mapped(const struct pf_stats *since, uint64_t nr_4k, uint64_t nr_2m);
 /* The 4K pages that the guest's first access to them has mapped */

@@ -57,7 +57,7 @@ static bool read_stat(struct stats_file *file, const char *name, uint64_t *value
 	return false;
 }
 
-uint64_t pf_exits(struct kvm_vcpu *vcpu)
+uint64_t pf_nr_exits(struct kvm_vcpu *vcpu)
 {
 	struct stats_file file;
 	uint64_t exits;
