@@ -111,7 +111,8 @@ static unsigned long batch_fill(struct pre_fault_batch *b, pte_t *ptep)
 	pte_t pte;
 
 	for (i = 0; i < b->npages; i++) {
-		if (pte_val(ptep[i]))
+		/* As in pre_fault_map() */
+		if (pte_user(ptep[i]))
 			continue;
 
 		pte = host_pte(b, i);
