@@ -77,6 +77,21 @@ static void slot_boundary(void)
 			  3 * NR_PAGES);
 }
 
+/* What the host takes away goes, with nothing mapped for 1M in front of it. */
+static void unmapped_behind_gap(void)
+{
+	const uint64_t gpa = TEST_GPA + SZ_2M;
+	struct kvm_vcpu *vcpu = pf_guest_vcpu();
+	void *mem = pf_mem(PF_ANON, SZ_2M, 0);
+
+	vm_set_user_memory_region(vcpu->vm, TEST_SLOT, 0, gpa - SZ_2M / 2, SZ_2M,
+				  mem);
+	pf_map(vcpu, gpa, SIZE);
+	TEST_ASSERT(!madvise(mem, SZ_2M, MADV_DONTNEED), "madvise()");
+	pf_fill(mem + SZ_2M / 2, gpa, SIZE, 1);
+	pf_guest_check(vcpu, gpa, NR_PAGES, 1);
+}
+
 /* A huge page does not reach beyond its memslot. */
 static void slot_boundary_in_huge_page(void)
 {
@@ -181,6 +196,7 @@ const struct pf_test pf_hole_tests[] = {
 	PF_TEST(enoent_no_slot_at_all),
 	PF_TEST(enoent_hole),
 	PF_TEST(slot_boundary),
+	PF_TEST(unmapped_behind_gap),
 	PF_TEST(slot_boundary_in_huge_page),
 	PF_TEST(mmio_not_cached),
 	PF_TEST(readonly_slot),
