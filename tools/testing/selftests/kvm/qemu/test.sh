@@ -96,6 +96,9 @@ program_for()
 {
 	local seconds=60 calls=25000 rounds=100 slow=3
 
+	case $1:${DEBUG:-} in
+	arm64*:?*)	slow=16 ;;
+	esac
 	if [ "${RELEASE:-}" = 1 ]; then
 		seconds=600
 		calls=1000000
@@ -118,10 +121,8 @@ program_for()
 	intel)		echo "test $t ${TEST_ARGS:--s 5 -r 25}" ;;
 	intel*)		echo "test $t ${TEST_ARGS:--s 5 -r 10}" ;;
 	# What races with the host is the same there as with VHE.
-	arm64-nvhe)	[ -z "${DEBUG:-}" ] || slow=16
-			echo "test ${t:--t !(*race_*)} ${TEST_ARGS:--s $slow -r $((rounds / 5))}" ;;
-	arm64*)		[ -z "${DEBUG:-}" ] || slow=16
-			echo "test $t ${TEST_ARGS:--s $slow -r $((rounds / 5))}" ;;
+	arm64-nvhe)	echo "test ${t:--t !(*race_*)} ${TEST_ARGS:--s $slow -r $((rounds / 5))}" ;;
+	arm64*)		echo "test $t ${TEST_ARGS:--s $slow -r $((rounds / 5))}" ;;
 	riscv64*)	echo "test $t ${TEST_ARGS:--s 3 -r $((rounds / 10))}" ;;
 	*)		echo "test $t ${TEST_ARGS:--s 3 -r $rounds}" ;;
 	esac
