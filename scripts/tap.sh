@@ -29,7 +29,7 @@ result() {
 	tap_count=$((tap_count + 1))
 	if (($2)); then
 		verdict="not ok"
-		tap_bad=1
+		tap_bad=$((tap_bad + 1))
 		[[ ! -s ${3:-} ]] || tail -n 40 "$3" | sed 's/^/# /'
 	fi
 	echo "$verdict $tap_count - $1"
@@ -38,5 +38,5 @@ result() {
 # Each name must have been reported by now.
 tap_end() {
 	echo "1..$tap_count"
-	exit $tap_bad
+	exit $((tap_bad > 0))
 }

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash disable=SC2034,SC2154
+# The series on the pristine base, patch by patch, for the check-* scripts that
+# look at it so: sourced after tap.sh's tap_start. build/check/linux is the tree,
+# with a git of its own that knows no file but those that we edit.
+
+linux=build/check/linux
+
+# Write the series and go back to the base. Those that we edit are new copies:
+# kbuild must see that they went back.
+patches_start() {
+	local f
+
+	scripts/series || return
+	patches=(build/series/*.patch)
+	patches=("${patches[@]:1}")
+
+	rm -rf $linux $linux.id
+	scripts/pristine $linux || return
+	git init -q --bare "$work/git" || return
+	export GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null
+	unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
+	git=(git --git-dir="$work/git" --work-tree="$top/$linux"
+	     -c user.name=check -c user.email=check@localhost -c core.autocrlf=false)
+	while read -r f; do
+		[[ ! -e build/base/$f ]] || (cd $linux && "${git[@]}" add -f "$f") || return
+	done < <(cd build/laid && find . -type f -printf '%P\n')
+	(cd $linux && "${git[@]}" commit -q --allow-empty -m base &&
+		"${git[@]}" tag base)
+}
+
+# Without what review-known.txt knows of a tool
+unknown() {
+	awk -v tool="$1" '
+	FNR == NR { if ($1 == tool) known[$2]; next }
+	{
+		for (regex in known)
+			if ($0 ~ regex)
+				next
+		print
+	}' scripts/review-known.txt -
+}
+
+# What checkpatch.pl has to say of a patch. It looks for its companions in the
+# tree it is run from, and leaves a cache there.
+patch_style() {
+	local status=0
+
+	(cd $linux && scripts/checkpatch.pl --strict --terse --show-types \
+		--no-summary --color=never "$top/$1") >"$work/checkpatch" 2>&1 || status=$?
+	unknown checkpatch <"$work/checkpatch"
+	[[ $status == 0 || -s $work/checkpatch ]] || echo "checkpatch.pl: status $status"
+}
+
+patch_apply() {
+	(cd $linux && "${git[@]}" am -q "$top/$1")
+}
+
+# The files of the kernel's tree that a patch writes to
+patch_files() {
+	sed -n 's/^+++ b\///p' "$1"
+}
+
+# Those of them that are new
+new_files() {
+	awk '/^--- / { new = $2 == "/dev/null" } /^\+\+\+ b\// && new { print substr($2, 3) }' "$@"
+}
+
+# "0007"
+patch_number() {
+	basename "$1" | cut -c 1-4
+}
+
+# The lines of a log that warn, as FILE:LINE: TEXT, with the tree's own paths
+warnings_in() {
+	awk -v linux="/$linux/" '
+	!/(warning|error): / { next }
+	{
+		at = index($0, linux)
+		if (at)
+			$0 = substr($0, at + length(linux))
+		while (sub("[^/.: ]+/[.][.]/", ""))
+			;
+		print
+	}' "$1"
+}
+
+# Those of them that are about lines of ours; some of the base's have warnings, too.
+warnings_of_ours() {
+	(cd $linux && "${git[@]}" diff -U0 base HEAD) | awk '
+	FNR == NR && /^\+\+\+ b\// { file = substr($2, 3) }
+	FNR == NR && /^@@/ {
+		n = split(substr($3, 2), at, ",")
+		for (i = 0; i < (n > 1 ? at[2] : 1); i++)
+			ours[file ":" at[1] + i]
+	}
+	FNR == NR { next }
+	{ split($1, at, ":") }
+	at[1] ":" at[2] in ours
+	' - <(warnings_in "$1")
+}
