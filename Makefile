@@ -7,6 +7,7 @@ MAKEFLAGS += --no-print-directory
 
 # What these are in the caller's environment is none of our business.
 T :=
+CHECK :=
 CPU :=
 DEBUG :=
 RELEASE :=
@@ -19,7 +20,7 @@ V ?=
 # All are tested where none is named.
 ARCHS := $(or $(ARCH),x86_64 arm64 riscv)
 ARCH ?= x86_64
-export ARCH ARCHS CPU DEBUG FORCE LINUX RELEASE SEED SIGNOFF STRICT T V
+export ARCH ARCHS CHECK CPU DEBUG FORCE LINUX RELEASE SEED SIGNOFF STRICT T V
 
 .PHONY: all tree kernel run bench test regress series deb sync shell clean help
 .NOTPARALLEL:
@@ -61,6 +62,7 @@ regress: tree
 series: tree
 	@scripts/packages series
 	@scripts/series
+	@$(if $(CHECK),scripts/review)
 
 deb:
 	@scripts/packages deb
@@ -105,6 +107,9 @@ V=1            show all output of long steps; it is in build/log/ anyway
 FORCE=1        make tree: our files win over edits made in build/linux,
                make sync: the edits win
 STRICT=1       make bench: a goal that is missed is a failure
+CHECK=1        make series: try each patch as a maintainer would: it builds for all
+               architectures, with nothing new said by the compiler and by sparse,
+               and the kernel's scripts for patches have nothing to say
 SIGNOFF=1      make series: add your Signed-off-by
 CCACHE_DIR=DIR the compiler cache, instead of build/ccache
 endef
