@@ -92,13 +92,13 @@ END {
 
 	if (version == "") {
 		head = "%-34s%9s%9s%9s%10s\n"
-		printf "\nInstructions per 4K page, Linux %s for %s\n\n", ours, arch
+		printf "\nInstructions per 4K page on an emulated machine, Linux %s for %s\n\n", ours, arch
 		printf head, "", "guest", "pre-", "guest", "guest/"
 		printf head, "guest memory (4K pages, 64M)", "without", "fault",
 		       "after", "pre-fault"
 	} else {
 		head = "%-34s%9s%9s%9s%9s%10s\n"
-		printf "\nInstructions per 4K page, Linux %s and %s\n\n", version, ours
+		printf "\nInstructions per 4K page on an emulated machine, Linux %s and %s\n\n", version, ours
 		printf head, "", "guest", "pre-", "pre-", "guest", "pre-"
 		printf head, "", "without", "fault", "fault", "after", "fault"
 		printf head, "guest memory (4K pages, 64M)", "6.12", "6.12", "ours", "ours", "6.12/ours"
