@@ -57,6 +57,10 @@ struct worker {
 	struct job *job;
 	int fd;
 	pthread_t thread;
+
+	/* Under the job's lock: where it is at work */
+	uint64_t gpa;
+	bool ended;
 };
 
 static uint64_t to_boundary(uint64_t gpa, uint64_t size, uint64_t unit)
@@ -89,11 +93,13 @@ static void fail(struct job *job, uint64_t gpa, int error)
 	pthread_mutex_unlock(&job->lock);
 }
 
-static bool is_wanted(struct job *job, uint64_t gpa)
+static bool is_wanted(struct worker *worker, uint64_t gpa)
 {
+	struct job *job = worker->job;
 	bool wanted;
 
 	pthread_mutex_lock(&job->lock);
+	worker->gpa = gpa;
 	if (is_stopped(job))
 		end_at(job, gpa, -ECANCELED);
 	wanted = gpa < job->end;
@@ -152,14 +158,16 @@ static int pre_fault(int fd, uint64_t gpa, uint64_t size, uint64_t *done)
 	return 0;
 }
 
-static void pre_fault_piece(struct job *job, int fd, uint64_t gpa, uint64_t size)
+static void pre_fault_piece(struct worker *worker, uint64_t gpa, uint64_t size)
 {
 	static const struct timespec wait = { .tv_nsec = AGAIN_WAIT * 1000 };
+	struct job *job = worker->job;
 	int patience = PATIENCE, error;
 	uint64_t done = 0;
 
-	while (size && is_wanted(job, gpa)) {
-		error = pre_fault(fd, gpa, to_boundary(gpa, size, CALL_MAX), &done);
+	while (size && is_wanted(worker, gpa)) {
+		error = pre_fault(worker->fd, gpa, to_boundary(gpa, size, CALL_MAX),
+				  &done);
 		if (!error) {
 			gpa += done;
 			size -= done;
@@ -176,12 +184,12 @@ static void pre_fault_piece(struct job *job, int fd, uint64_t gpa, uint64_t size
 	}
 }
 
-static void work(struct job *job, int fd)
+static void work(struct worker *worker)
 {
 	uint64_t gpa, size;
 
-	while ((size = take_piece(job, &gpa)))
-		pre_fault_piece(job, fd, gpa, size);
+	while ((size = take_piece(worker->job, &gpa)))
+		pre_fault_piece(worker, gpa, size);
 }
 
 static void *worker_thread(void *arg)
@@ -196,9 +204,10 @@ static void *worker_thread(void *arg)
 		pthread_sigmask(SIG_UNBLOCK, &kick, NULL);
 	}
 
-	work(job, worker->fd);
+	work(worker);
 
 	pthread_mutex_lock(&job->lock);
+	worker->ended = true;
 	job->running--;
 	pthread_cond_signal(&job->changed);
 	pthread_mutex_unlock(&job->lock);
@@ -244,29 +253,50 @@ static unsigned int start_workers(struct job *job, struct worker *workers,
 	return started;
 }
 
+/* Has it come? If so, the next is a period from now. */
+static bool is_past(struct timespec *deadline)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	if (now.tv_sec < deadline->tv_sec ||
+	    (now.tv_sec == deadline->tv_sec && now.tv_nsec < deadline->tv_nsec))
+		return false;
+	*deadline = now;
+	deadline->tv_nsec += KICK_PERIOD;
+	if (deadline->tv_nsec >= 1000000000) {
+		deadline->tv_nsec -= 1000000000;
+		deadline->tv_sec++;
+	}
+	return true;
+}
+
+/* Those whose call is for nothing any more. With the lock held */
+static void kick(struct job *job, const struct worker *workers, unsigned int nr)
+{
+	bool all = is_stopped(job);
+
+	for (unsigned int i = 0; i < nr; i++) {
+		if (!workers[i].ended && (all || workers[i].gpa >= job->end))
+			pthread_kill(workers[i].thread, job->opts->kick_signal);
+	}
+}
+
 /*
  * Until all are done. Kicks are repeated, since one may come before the call
- * that it is meant for. Threads that have ended can be sent signals until they
- * are joined.
+ * that it is meant for, but at their own pace: progress neither causes nor
+ * delays them.
  */
 static void supervise(struct job *job, const struct worker *workers, unsigned int nr)
 {
-	struct timespec wake;
+	struct timespec deadline = { 0 };
 
 	pthread_mutex_lock(&job->lock);
 	while (job->running) {
-		clock_gettime(CLOCK_MONOTONIC, &wake);
-		wake.tv_nsec += KICK_PERIOD;
-		if (wake.tv_nsec >= 1000000000) {
-			wake.tv_nsec -= 1000000000;
-			wake.tv_sec++;
-		}
-		pthread_cond_timedwait(&job->changed, &job->lock, &wake);
+		if (is_past(&deadline) && job->opts->kick_signal)
+			kick(job, workers, nr);
+		pthread_cond_timedwait(&job->changed, &job->lock, &deadline);
 		report(job);
-		for (unsigned int i = 0; job->opts->kick_signal && i < nr; i++) {
-			if (job->error || is_stopped(job))
-				pthread_kill(workers[i].thread, job->opts->kick_signal);
-		}
 	}
 	report(job);
 	pthread_mutex_unlock(&job->lock);
@@ -314,7 +344,7 @@ int kvm_pre_fault_range(const int *vcpu_fds, unsigned int nr_vcpus,
 			struct kvm_pre_fault_opts *opts)
 {
 	struct kvm_pre_fault_opts none = { .next = 0 };
-	struct worker *workers = NULL;
+	struct worker *workers = NULL, self;
 	unsigned int nr = 0;
 	pthread_condattr_t attr;
 	struct job job = {
@@ -350,10 +380,11 @@ int kvm_pre_fault_range(const int *vcpu_fds, unsigned int nr_vcpus,
 		workers = calloc(nr_vcpus, sizeof(*workers));
 	if (workers)
 		nr = start_workers(&job, workers, vcpu_fds, nr_vcpus);
+	self = (struct worker){ .job = &job, .fd = vcpu_fds[0] };
 	if (nr)
 		supervise(&job, workers, nr);
 	else
-		work(&job, vcpu_fds[0]);
+		work(&self);
 	free(workers);
 	pthread_cond_destroy(&job.changed);
 	pthread_mutex_destroy(&job.lock);

@@ -39,7 +39,7 @@ extern "C" {
  * @stop: in: to be set to non-zero when it is to end early, as if by
  *	__atomic_store_n(), by any thread, signal handler, or @progress
  * @kick_signal: in: a signal whose handler does nothing, for calls that sleep to
- *	take note of @stop; 0 lets them sleep
+ *	take note of @stop or an error; 0 lets them sleep
  * @next: out: all below is done; if it failed, the page that did
  * @done: out: bytes done, those above @next included
  */

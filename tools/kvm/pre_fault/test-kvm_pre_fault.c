@@ -50,7 +50,9 @@ static struct {
 	/* How many threads there can be */
 	unsigned int threads;
 
-	long calls, sleeps, waits;
+	long calls, sleeps, waits, kicks;
+	/* How many calls there had been when the one that sleeps was woken up */
+	long woken;
 	unsigned int created;
 	uint64_t longest;
 	bool busy[MAX_VCPUS];
@@ -112,6 +114,14 @@ static int fake_nanosleep(const struct timespec *wait, struct timespec *left)
 	return 0;
 }
 
+static int fake_pthread_kill(pthread_t thread, int signo)
+{
+	pthread_mutex_lock(&fake.lock);
+	fake.kicks++;
+	pthread_mutex_unlock(&fake.lock);
+	return pthread_kill(thread, signo);
+}
+
 static void check_signals(void)
 {
 	sigset_t mask;
@@ -134,6 +144,7 @@ static void sleep_for_a_signal(void)
 	if (!clock_nanosleep(CLOCK_MONOTONIC, 0, &limit, NULL))
 		complain("a call was left sleeping");
 	pthread_mutex_lock(&fake.lock);
+	fake.woken = fake.calls;
 }
 
 static bool is_within(uint64_t page, uint64_t gpa, uint64_t size)
@@ -182,6 +193,13 @@ static int answer(unsigned int vcpu, struct kvm_pre_fault_memory *range)
 	while (fake.errors && fake.sleep_gpa != ANYWHERE && !fake.sleeps) {
 		pthread_mutex_unlock(&fake.lock);
 		sched_yield();
+		pthread_mutex_lock(&fake.lock);
+	}
+
+	/* From then on the others' progress is slow and steady. */
+	if (fake.sleeps) {
+		pthread_mutex_unlock(&fake.lock);
+		usleep(1000);
 		pthread_mutex_lock(&fake.lock);
 	}
 
@@ -237,6 +255,7 @@ static int fake_ioctl(int fd, unsigned long request, ...)
 #define ioctl		fake_ioctl
 #define nanosleep	fake_nanosleep
 #define pthread_create	fake_pthread_create
+#define pthread_kill	fake_pthread_kill
 #include "kvm_pre_fault.c"
 
 /* A progress callback and what it has seen */
@@ -282,6 +301,7 @@ static void prepare(uint64_t base, uint64_t size)
 	fake.threads = MAX_VCPUS;
 	fake.calls = 0;
 	fake.sleeps = 0;
+	fake.kicks = 0;
 	fake.waits = 0;
 	fake.created = 0;
 	fake.longest = 0;
@@ -656,7 +676,7 @@ static void handler(int signo)
 }
 
 static void run_kick(unsigned int vcpus, uint64_t sleep_gpa, uint64_t error_gpa,
-		     bool blocked)
+		     uint64_t most, bool blocked)
 {
 	struct kvm_pre_fault_opts opts = { .stop = &fake.stop, .kick_signal = SIGUSR1 };
 	struct sigaction action = { .sa_handler = handler };
@@ -668,6 +688,7 @@ static void run_kick(unsigned int vcpus, uint64_t sleep_gpa, uint64_t error_gpa,
 	pthread_sigmask(blocked ? SIG_BLOCK : SIG_UNBLOCK, &mask, NULL);
 	prepare(0, SZ_1G);
 	fake.sleep_gpa = sleep_gpa;
+	fake.most = most;
 	if (error_gpa)
 		set_error(error_gpa, EFAULT, -1);
 	else
@@ -675,6 +696,7 @@ static void run_kick(unsigned int vcpus, uint64_t sleep_gpa, uint64_t error_gpa,
 	CHECK_EQUAL(run(vcpus, &opts), error_gpa ? -EFAULT : -ECANCELED);
 	CHECK_EQUAL(opts.next, covered());
 	CHECK(fake.sleeps);
+	CHECK(fake.kicks);
 
 	/* Nothing of it is left in the thread of the caller. */
 	sigpending(&pending);
@@ -687,11 +709,20 @@ static void run_kick(unsigned int vcpus, uint64_t sleep_gpa, uint64_t error_gpa,
 
 static void test_kick_sleeping(void)
 {
-	run_kick(1, 4 * SZ_64M + SZ_4K, 0, false);
-	run_kick(1, 4 * SZ_64M + SZ_4K, 0, true);
-	run_kick(4, SZ_4K, 0, true);
+	run_kick(1, 4 * SZ_64M + SZ_4K, 0, 0, false);
+	run_kick(1, 4 * SZ_64M + SZ_4K, 0, 0, true);
+	run_kick(4, SZ_4K, 0, 0, true);
 	/* One that sleeps above an error is woken up, too. */
-	run_kick(4, 2 * SZ_64M + SZ_4K, SZ_64M, false);
+	run_kick(4, 2 * SZ_64M + SZ_4K, SZ_64M, 0, false);
+}
+
+/* Progress below the error causes no kicks, nor puts off those above. */
+static void test_kick_amid_progress(void)
+{
+	run_kick(4, 2 * SZ_64M + SZ_4K, SZ_64M, SZ_64M / 1000 / SZ_4K * SZ_4K, false);
+	CHECK(fake.calls > 1000);
+	CHECK(fake.woken < 500);
+	CHECK(fake.kicks < 50);
 }
 
 static const struct {
@@ -720,6 +751,7 @@ static const struct {
 	{ "cancel_retries", test_cancel_retries },
 	{ "cancel_by_progress", test_cancel_by_progress },
 	{ "kick_sleeping", test_kick_sleeping },
+	{ "kick_amid_progress", test_kick_amid_progress },
 };
 
 int main(void)
