@@ -335,7 +335,8 @@ static int check(unsigned int nr_vcpus, uint64_t gpa, uint64_t size, int signo)
  * Return: 0 if all is done, else a negative errno:
  * * -ECANCELED		- @opts->stop was set
  * * -EINVAL		- an argument is wrong, or KVM does not know the ioctl
- * * -EAGAIN		- a memslot was being changed for a second
+ * * -EAGAIN		- a memslot was being changed for a second, or no thread can
+ *			  be had for somebody to kick
  * * -EPROTO		- KVM did not say how far it got
  * * others		- those of KVM_PRE_FAULT_MEMORY, for the page @opts->next
  */
@@ -383,6 +384,8 @@ int kvm_pre_fault_range(const int *vcpu_fds, unsigned int nr_vcpus,
 	self = (struct worker){ .job = &job, .fd = vcpu_fds[0] };
 	if (nr)
 		supervise(&job, workers, nr);
+	else if (job.opts->kick_signal)
+		end_at(&job, gpa, -EAGAIN);
 	else
 		work(&self);
 	free(workers);

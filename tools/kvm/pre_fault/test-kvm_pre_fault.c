@@ -725,6 +725,25 @@ static void test_kick_amid_progress(void)
 	CHECK(fake.kicks < 50);
 }
 
+static void test_kick_no_thread(void)
+{
+	struct kvm_pre_fault_opts opts = { .kick_signal = SIGUSR1 };
+
+	signal(SIGUSR1, handler);
+	for (unsigned int vcpus = 1; vcpus <= 4; vcpus += 3) {
+		prepare(SZ_1G, SZ_1G);
+		fake.threads = 0;
+		CHECK_EQUAL(run(vcpus, &opts), -EAGAIN);
+		CHECK_EQUAL(fake.calls, 0);
+		CHECK_EQUAL(opts.next, SZ_1G);
+		CHECK_EQUAL(opts.done, 0);
+	}
+	fake.threads = 1;
+	CHECK_EQUAL(run(4, &opts), 0);
+	CHECK_EQUAL(covered(), 2 * SZ_1G);
+	signal(SIGUSR1, SIG_DFL);
+}
+
 static const struct {
 	const char *name;
 	void (*fn)(void);
@@ -752,6 +771,7 @@ static const struct {
 	{ "cancel_by_progress", test_cancel_by_progress },
 	{ "kick_sleeping", test_kick_sleeping },
 	{ "kick_amid_progress", test_kick_amid_progress },
+	{ "kick_no_thread", test_kick_no_thread },
 };
 
 int main(void)
