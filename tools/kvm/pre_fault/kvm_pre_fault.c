@@ -158,9 +158,17 @@ static int pre_fault(int fd, uint64_t gpa, uint64_t size, uint64_t *done)
 	return 0;
 }
 
+/* All of it: a kick that is not the end does not use up patience. */
+static void wait_again(void)
+{
+	struct timespec left = { .tv_nsec = AGAIN_WAIT * 1000 };
+
+	while (nanosleep(&left, &left) && errno == EINTR)
+		;
+}
+
 static void pre_fault_piece(struct worker *worker, uint64_t gpa, uint64_t size)
 {
-	static const struct timespec wait = { .tv_nsec = AGAIN_WAIT * 1000 };
 	struct job *job = worker->job;
 	int patience = PATIENCE, error;
 	uint64_t done = 0;
@@ -177,7 +185,7 @@ static void pre_fault_piece(struct worker *worker, uint64_t gpa, uint64_t size)
 			patience--;
 		} else if (error == -EAGAIN && patience > 0) {
 			patience -= AGAIN_WAIT;
-			nanosleep(&wait, NULL);
+			wait_again();
 		} else {
 			fail(job, gpa, error);
 		}
