@@ -12,6 +12,11 @@ bool guest_option(int opt, const char *arg)
 	return false;
 }
 
+bool guest_options_fit(void)
+{
+	return true;
+}
+
 bool guest_wanted(void)
 {
 	return false;

@@ -32,7 +32,9 @@ struct row {
 	uint64_t guest;
 };
 
-static const char *paths[GUEST_OPTION_END - GUEST_OPTION_FIRST] = {
+static const char *args[GUEST_OPTION_END - GUEST_OPTION_FIRST];
+
+static const char * const defaults[ARRAY_SIZE(args)] = {
 	[GUEST_APPEND - GUEST_OPTION_FIRST] = "console=ttyS0 quiet panic=-1",
 	[GUEST_PROMPT - GUEST_OPTION_FIRST] = "guest# ",
 	[GUEST_COMMAND - GUEST_OPTION_FIRST] = "",
@@ -40,7 +42,12 @@ static const char *paths[GUEST_OPTION_END - GUEST_OPTION_FIRST] = {
 
 static const char *given(enum guest_option opt)
 {
-	return paths[opt - GUEST_OPTION_FIRST];
+	return args[opt - GUEST_OPTION_FIRST] ?: defaults[opt - GUEST_OPTION_FIRST];
+}
+
+static bool is_set(enum guest_option opt)
+{
+	return args[opt - GUEST_OPTION_FIRST];
 }
 
 /**
@@ -54,8 +61,31 @@ bool guest_option(int opt, const char *arg)
 {
 	if (opt < GUEST_OPTION_FIRST || opt >= GUEST_OPTION_END)
 		return false;
-	paths[opt - GUEST_OPTION_FIRST] = arg;
+	args[opt - GUEST_OPTION_FIRST] = arg;
 	return true;
+}
+
+/**
+ * guest_options_fit - has what guest_option() was given a use?
+ *
+ * Return: whether, if not after a message
+ */
+bool guest_options_fit(void)
+{
+	bool boots = is_set(GUEST_KERNEL);
+
+	if (!boots && (is_set(GUEST_INITRD) || is_set(GUEST_APPEND) ||
+		       is_set(GUEST_PROMPT) || is_set(GUEST_SAVE)))
+		warnx("--initrd, --append, --prompt and --save need --kernel");
+	else if (is_set(GUEST_COMMAND) && !is_set(GUEST_SAVE))
+		warnx("--command needs --save");
+	else if (is_set(GUEST_WORKING_SET) && !is_set(GUEST_RESTORE))
+		warnx("--working-set needs --restore");
+	else if (!*given(GUEST_PROMPT))
+		warnx("--prompt: empty");
+	else
+		return true;
+	return false;
 }
 
 /**
@@ -65,7 +95,7 @@ bool guest_option(int opt, const char *arg)
  */
 bool guest_wanted(void)
 {
-	return given(GUEST_KERNEL) || given(GUEST_RESTORE);
+	return is_set(GUEST_KERNEL) || is_set(GUEST_RESTORE);
 }
 
 /** guest_usage - tell about the options that guest_option() takes */

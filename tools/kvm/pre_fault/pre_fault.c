@@ -154,6 +154,8 @@ static unsigned int parse_options(int argc, char **argv, struct options *opts,
 		warnx("%s: unexpected argument", argv[optind]);
 		bad_usage();
 	}
+	if (!guest_options_fit())
+		bad_usage();
 
 	if (!nr) {
 		for (unsigned int i = 0; i < nr_backings; i++) {

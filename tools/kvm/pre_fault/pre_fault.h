@@ -203,6 +203,7 @@ enum guest_option {
 };
 
 bool guest_option(int opt, const char *arg);
+bool guest_options_fit(void);
 bool guest_wanted(void);
 void guest_usage(void);
 int guest_run(int kvm_fd, const struct options *opts,

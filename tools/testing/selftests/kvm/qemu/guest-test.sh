@@ -33,8 +33,28 @@ fewer()
 	' $log
 }
 
+# poke FILE OFFSET BYTES: overwrite what is there, BYTES as printf has them
+poke()
+{
+	# shellcheck disable=SC2059
+	printf "$3" | dd of="$1" bs=1 seek="$2" conv=notrunc 2> /dev/null
+}
+
+# refused NAME MESSAGE OPTIONS: they are, at once, by an exit with that message
+refused()
+{
+	name=$1 message=$2
+	shift 2
+	timeout 10 pre_fault "$@" > $log 2>&1
+	status=$?
+	# 128 and more is a signal.
+	[ $status -gt 0 ] && [ $status -lt 128 ] && grep -q -e "$message" $log
+	result $? "$name"
+	grep -q -e "$message" $log || sed 's/^/# /' $log
+}
+
 echo "TAP version 13"
-echo "1..6"
+echo "1..10"
 
 pre_fault --memory 96M --backing anon --kernel /guest/bzImage \
 	--initrd /guest/initrd --save $snapshot \
@@ -57,3 +77,9 @@ fewer file all 80
 result $? all_spares_reads
 fewer file "working set" 2
 result $? working_set_spares_faults
+
+refused save_needs_kernel '--save need --kernel' --save /tmp/other
+refused command_needs_save '--command needs --save' \
+	--kernel /guest/bzImage --command ls
+refused working_set_needs_restore 'needs --restore' --working-set /tmp/working-set
+refused prompt_is_not_empty '--prompt: empty' --kernel /guest/bzImage --prompt ''
