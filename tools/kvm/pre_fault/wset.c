@@ -142,6 +142,10 @@ int wset_read(struct wset *ws, const char *path, uint64_t size)
 			ret = add_range(ws, gpa, len, *how == 'w');
 		}
 	}
+	if (!ret && ferror(file)) {
+		warn("%s", path);
+		ret = -1;
+	}
 	fclose(file);
 	return ret;
 }

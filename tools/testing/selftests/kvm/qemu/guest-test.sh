@@ -54,7 +54,7 @@ refused()
 }
 
 echo "TAP version 13"
-echo "1..10"
+echo "1..11"
 
 pre_fault --memory 96M --backing anon --kernel /guest/bzImage \
 	--initrd /guest/initrd --save $snapshot \
@@ -83,3 +83,4 @@ refused command_needs_save '--command needs --save' \
 	--kernel /guest/bzImage --command ls
 refused working_set_needs_restore 'needs --restore' --working-set /tmp/working-set
 refused prompt_is_not_empty '--prompt: empty' --kernel /guest/bzImage --prompt ''
+refused working_set_is_a_file 'Is a directory' --restore $snapshot --working-set /tmp
