@@ -74,23 +74,30 @@ static int load_kernel(struct machine *m, const char *path,
 	struct setup_header *hdr = &params->hdr;
 	off_t size, setup;
 	uint8_t head[2 * SECTOR];
+	size_t len;
 	int fd, ret = -1;
 
 	size = open_file(path, &fd);
 	if (size < 0 || read_fully(fd, path, head, sizeof(head), 0))
 		goto out;
-	/* It ends where the jump over it leads. */
-	memcpy(hdr, head + 0x1f1, 0x202 + head[0x201] - 0x1f1);
+	/* It ends where the jump over it leads, and may be newer than ours. */
+	len = 0x202 + head[0x201] - 0x1f1;
+	memcpy(hdr, head + 0x1f1, len < sizeof(*hdr) ? len : sizeof(*hdr));
 	if (hdr->header != HEADER_MAGIC || hdr->version < BOOT_PROTOCOL ||
 	    !(hdr->xloadflags & XLF_KERNEL_64)) {
 		warnx("%s: not a bzImage with a 64-bit entry", path);
 		goto out;
 	}
 	setup = ((hdr->setup_sects ?: 4) + 1) * SECTOR;
-	if (setup > size ||
-	    hdr->pref_address + hdr->init_size > m->mem->size) {
-		warnx("%s: needs %lluM of memory", path,
-		      (hdr->pref_address + hdr->init_size + (1 << 20) - 1) >> 20);
+	if (setup >= size || size - setup > hdr->init_size) {
+		warnx("%s: not as long as its header says", path);
+		goto out;
+	}
+	/* Below 1M there is memory, but it is for boot_load(). */
+	if (hdr->pref_address < HIGH_START || hdr->pref_address > m->mem->size ||
+	    hdr->init_size > m->mem->size - hdr->pref_address) {
+		warnx("%s: needs %lluM from %#llx on, not all of which is free memory", path,
+		      (hdr->init_size + 0xfffffULL) >> 20, hdr->pref_address);
 		goto out;
 	}
 	ret = read_fully(fd, path, m->mem->hva + hdr->pref_address,
@@ -112,12 +119,12 @@ static int load_initrd(struct machine *m, const char *path,
 	size = open_file(path, &fd);
 	if (size < 0)
 		goto out;
+	gpa = (m->mem->size - size) & ~(SZ_4K - 1);
 	if ((uint64_t)size > m->mem->size ||
-	    m->mem->size - size < hdr->pref_address + hdr->init_size) {
+	    gpa < hdr->pref_address + hdr->init_size) {
 		warnx("%s: does not fit into the memory", path);
 		goto out;
 	}
-	gpa = (m->mem->size - size) & ~(SZ_4K - 1);
 	hdr->ramdisk_image = gpa;
 	hdr->ramdisk_size = size;
 	ret = read_fully(fd, path, m->mem->hva + gpa, size, 0);

@@ -54,7 +54,7 @@ refused()
 }
 
 echo "TAP version 13"
-echo "1..11"
+echo "1..14"
 
 pre_fault --memory 96M --backing anon --kernel /guest/bzImage \
 	--initrd /guest/initrd --save $snapshot \
@@ -84,3 +84,13 @@ refused command_needs_save '--command needs --save' \
 refused working_set_needs_restore 'needs --restore' --working-set /tmp/working-set
 refused prompt_is_not_empty '--prompt: empty' --kernel /guest/bzImage --prompt ''
 refused working_set_is_a_file 'Is a directory' --restore $snapshot --working-set /tmp
+
+# The kernel's preferred address: where the sum with its size wraps, and in what
+# boot_load() needs.
+head -c 65536 /guest/bzImage > /tmp/kernel
+poke /tmp/kernel 600 '\0\360\377\377\377\377\377\377'
+refused kernel_below_0 'from 0xfffffffffffff000 on, not all' --kernel /tmp/kernel
+poke /tmp/kernel 600 '\0\0\1\0\0\0\0\0'
+refused kernel_below_1M 'from 0x10000 on, not all' --kernel /tmp/kernel
+poke /tmp/kernel 608 '\0\0\0\0'
+refused kernel_longer_than_said 'not as long' --kernel /tmp/kernel
