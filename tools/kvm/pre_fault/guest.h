@@ -75,7 +75,7 @@ struct snapshot {
 	uint32_t nr_msrs;
 	struct kvm_msr_entry msrs[MAX_MSRS];
 	struct serial_regs serial;
-	bool irq;
+	uint8_t irq;
 	/* What is typed at which prompt, and what the guest says to it */
 	char prompt[64];
 	char command[TEXT_MAX];

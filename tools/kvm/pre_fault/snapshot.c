@@ -11,7 +11,7 @@
 
 #include "guest.h"
 
-#define MAGIC		"PFSNAP1"
+#define MAGIC		"PFSNAP2"
 /* So that a file system with huge pages has them where the guest has. */
 #define MEMORY_OFFSET	SZ_2M
 
@@ -178,10 +178,10 @@ int snapshot_take(struct snapshot *snap, struct machine *m, int kvm_fd,
 
 	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 	ret = fd < 0 ? -1 : write_memory(m->mem, fd);
+	if (fd >= 0 && close(fd))
+		ret = -1;
 	if (ret)
 		warn("%s", path);
-	if (fd >= 0)
-		close(fd);
 	return ret;
 }
 
@@ -197,13 +197,18 @@ int snapshot_write(const struct snapshot *snap, const char *path)
 	int fd = open(path, O_WRONLY | O_CLOEXEC);
 	int ret = 0;
 
-	if (fd < 0 || pwrite(fd, snap, sizeof(*snap), 0) != sizeof(*snap)) {
-		warn("%s", path);
+	if (fd < 0 || pwrite(fd, snap, sizeof(*snap), 0) != sizeof(*snap))
 		ret = -1;
-	}
-	if (fd >= 0)
-		close(fd);
+	if (fd >= 0 && close(fd))
+		ret = -1;
+	if (ret)
+		warn("%s", path);
 	return ret;
+}
+
+static bool is_text(const char *text, size_t size)
+{
+	return *text && memchr(text, '\0', size);
 }
 
 /**
@@ -229,7 +234,10 @@ int snapshot_read(struct snapshot *snap, const char *path)
 	/* What is not in the file would be SIGBUS, here and in the guest. */
 	if (ret != sizeof(*snap) ||
 	    memcmp(snap->magic, MAGIC, sizeof(snap->magic)) ||
-	    snap->nr_msrs > MAX_MSRS || snap->memory > MEM_MAX ||
+	    !is_text(snap->prompt, sizeof(snap->prompt)) ||
+	    !is_text(snap->command, TEXT_MAX) ||
+	    !is_text(snap->answer, TEXT_MAX) || snap->nr_msrs > MAX_MSRS ||
+	    !snap->memory || snap->memory % SZ_4K || snap->memory > MEM_MAX ||
 	    end != (off_t)(MEMORY_OFFSET + snap->memory)) {
 		warnx("%s: not a snapshot of this program", path);
 		return -1;

@@ -54,7 +54,7 @@ refused()
 }
 
 echo "TAP version 13"
-echo "1..14"
+echo "1..16"
 
 pre_fault --memory 96M --backing anon --kernel /guest/bzImage \
 	--initrd /guest/initrd --save $snapshot \
@@ -94,3 +94,12 @@ poke /tmp/kernel 600 '\0\0\1\0\0\0\0\0'
 refused kernel_below_1M 'from 0x10000 on, not all' --kernel /tmp/kernel
 poke /tmp/kernel 608 '\0\0\0\0'
 refused kernel_longer_than_said 'not as long' --kernel /tmp/kernel
+
+# Without memory, and texts without an end, from within the MSRs ahead of them on.
+head -c 2097152 $snapshot > /tmp/other
+poke /tmp/other 8 '\0\0\0\0\0\0\0\0'
+refused snapshot_without_memory 'not a snapshot' --restore /tmp/other
+head -c 16000 $snapshot > /tmp/other
+head -c 2097152 $snapshot | tail -c +16001 | tr '\0' x >> /tmp/other
+truncate -s 98M /tmp/other
+refused snapshot_without_nul 'not a snapshot' --restore /tmp/other
