@@ -32,12 +32,21 @@ uint8_t serial_read(struct serial *serial, unsigned int reg);
 bool serial_irq(const struct serial *serial);
 bool serial_ends_with(const struct serial *serial, const char *text);
 
+/* The CPUID that the vCPU has been given; what is behind its end is 0. */
+#define CPUID_MAX	256
+
+struct cpuid {
+	struct kvm_cpuid2 head;
+	struct kvm_cpuid_entry2 entries[CPUID_MAX];
+};
+
 /* machine.c: one vCPU, interrupt controllers, timer and serial line */
 struct machine {
 	int fd;
 	struct vcpu vcpu;
 	size_t run_size;
 	struct memory *mem;
+	struct cpuid cpuid;
 	struct serial serial;
 	bool irq;
 };
@@ -60,6 +69,7 @@ int boot_load(struct machine *m, const char *kernel,
 struct snapshot {
 	char magic[8];
 	uint64_t memory;
+	struct cpuid cpuid;
 	struct kvm_regs regs;
 	struct kvm_sregs sregs;
 	struct kvm_xcrs xcrs;
@@ -72,6 +82,7 @@ struct snapshot {
 	struct kvm_pit_state2 pit;
 	struct kvm_clock_data clock;
 	uint64_t tsc;
+	int32_t tsc_khz;
 	uint32_t nr_msrs;
 	struct kvm_msr_entry msrs[MAX_MSRS];
 	struct serial_regs serial;

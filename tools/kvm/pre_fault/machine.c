@@ -19,7 +19,6 @@
 /* Who has not come to a prompt by then has crashed. */
 #define TIME_LIMIT	300
 
-#define CPUID_MAX		256
 #define CPUID_APIC_ID		24
 #define CPUID_TSC_DEADLINE	0x01000000
 
@@ -34,17 +33,13 @@ static void on_alarm(int sig)
 
 static int set_cpuid(struct machine *m, int kvm_fd)
 {
-	struct {
-		struct kvm_cpuid2 head;
-		struct kvm_cpuid_entry2 entries[CPUID_MAX];
-	} cpuid = { .head.nent = CPUID_MAX };
-
-	if (ioctl(kvm_fd, KVM_GET_SUPPORTED_CPUID, &cpuid)) {
+	m->cpuid.head.nent = CPUID_MAX;
+	if (ioctl(kvm_fd, KVM_GET_SUPPORTED_CPUID, &m->cpuid)) {
 		warn("KVM_GET_SUPPORTED_CPUID");
 		return -1;
 	}
-	for (unsigned int i = 0; i < cpuid.head.nent; i++) {
-		struct kvm_cpuid_entry2 *entry = &cpuid.entries[i];
+	for (unsigned int i = 0; i < m->cpuid.head.nent; i++) {
+		struct kvm_cpuid_entry2 *entry = &m->cpuid.entries[i];
 
 		/* They are the host CPU's that was asked. */
 		if (entry->function == 1) {
@@ -54,7 +49,7 @@ static int set_cpuid(struct machine *m, int kvm_fd)
 			entry->edx = 0;
 		}
 	}
-	if (ioctl(m->vcpu.fd, KVM_SET_CPUID2, &cpuid)) {
+	if (ioctl(m->vcpu.fd, KVM_SET_CPUID2, &m->cpuid)) {
 		warn("KVM_SET_CPUID2");
 		return -1;
 	}

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Everything that a guest is, to a file and back. */
+/*
+ * A guest to a file and back: its memory, the vCPU's registers and those of the
+ * devices of machine.c. CPUID is the machine's own, and has to be the same. A
+ * guest in the guest is not kept, nor is it told that time has passed.
+ */
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -40,30 +44,44 @@ static const struct {
 	STATE(VCPU_EVENTS, events),
 };
 
+/* KVM_GET_MSR_INDEX_LIST does not tell of them. The last one turns them on. */
+static const uint32_t mtrrs[] = {
+	0x200, 0x201, 0x202, 0x203, 0x204, 0x205, 0x206, 0x207,
+	0x208, 0x209, 0x20a, 0x20b, 0x20c, 0x20d, 0x20e, 0x20f,
+	0x250, 0x258, 0x259,
+	0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f,
+	0x2ff,
+};
+
+static void get_msr(struct snapshot *snap, struct machine *m, uint32_t index)
+{
+	struct kvm_msr_entry *msr = &snap->msrs[snap->nr_msrs];
+	uint64_t value;
+
+	/* Some of the list a vCPU with this CPUID does not have. */
+	if (index == MSR_TSC || machine_get_msr(m, index, &value))
+		return;
+	msr->index = index;
+	msr->data = value;
+	snap->nr_msrs++;
+}
+
 static int get_msrs(struct snapshot *snap, struct machine *m, int kvm_fd)
 {
 	struct {
 		struct kvm_msr_list head;
-		uint32_t indices[MAX_MSRS];
-	} list = { .head.nmsrs = MAX_MSRS };
+		uint32_t indices[MAX_MSRS - ARRAY_SIZE(mtrrs)];
+	} list = { .head.nmsrs = ARRAY_SIZE(list.indices) };
 
 	if (ioctl(kvm_fd, KVM_GET_MSR_INDEX_LIST, &list) ||
 	    machine_get_msr(m, MSR_TSC, &snap->tsc)) {
 		warn("cannot read the MSRs");
 		return -1;
 	}
-	/* Some of the list a vCPU with this CPUID does not have. */
-	for (uint32_t i = 0; i < list.head.nmsrs; i++) {
-		struct kvm_msr_entry *msr = &snap->msrs[snap->nr_msrs];
-		uint64_t value;
-
-		msr->index = list.indices[i];
-		if (msr->index == MSR_TSC ||
-		    machine_get_msr(m, msr->index, &value))
-			continue;
-		msr->data = value;
-		snap->nr_msrs++;
-	}
+	for (uint32_t i = 0; i < list.head.nmsrs; i++)
+		get_msr(snap, m, list.indices[i]);
+	for (uint32_t i = 0; i < ARRAY_SIZE(mtrrs); i++)
+		get_msr(snap, m, mtrrs[i]);
 	return 0;
 }
 
@@ -83,6 +101,17 @@ static int set_msrs(const struct snapshot *snap, struct machine *m)
 		}
 	}
 	return 0;
+}
+
+/* It is no error if the CPU can't: the guest takes time to go slower or faster. */
+static void set_tsc_khz(const struct snapshot *snap, struct machine *m)
+{
+	int khz = ioctl(m->vcpu.fd, KVM_GET_TSC_KHZ, 0UL);
+
+	if (snap->tsc_khz > 0 && snap->tsc_khz != khz &&
+	    ioctl(m->vcpu.fd, KVM_SET_TSC_KHZ, (unsigned long)snap->tsc_khz))
+		warn("the snapshot's TSC is of %d kHz, here it is of %d",
+		     snap->tsc_khz, khz);
 }
 
 /*
@@ -131,6 +160,7 @@ static int get_state(struct snapshot *snap, struct machine *m, int kvm_fd)
 	}
 	/* It goes on from there, whatever the time is elsewhere. */
 	snap->clock.flags = 0;
+	snap->tsc_khz = ioctl(m->vcpu.fd, KVM_GET_TSC_KHZ, 0UL);
 	return get_msrs(snap, m, kvm_fd);
 }
 
@@ -171,6 +201,7 @@ int snapshot_take(struct snapshot *snap, struct machine *m, int kvm_fd,
 
 	memcpy(snap->magic, MAGIC, sizeof(snap->magic));
 	snap->memory = m->mem->size;
+	snap->cpuid = m->cpuid;
 	snap->serial = m->serial.regs;
 	snap->irq = m->irq;
 	if (get_state(snap, m, kvm_fd))
@@ -281,6 +312,10 @@ int snapshot_map(const struct snapshot *snap, const char *path,
  */
 int snapshot_restore(const struct snapshot *snap, struct machine *m)
 {
+	if (memcmp(&snap->cpuid, &m->cpuid, sizeof(m->cpuid))) {
+		warnx("the snapshot is of another CPU, or of another kernel's KVM");
+		return -1;
+	}
 	for (unsigned int i = 0; i < NR_IRQCHIPS; i++) {
 		if (ioctl(m->fd, KVM_SET_IRQCHIP, &snap->irqchips[i])) {
 			warn("KVM_SET_IRQCHIP");
@@ -294,6 +329,7 @@ int snapshot_restore(const struct snapshot *snap, struct machine *m)
 			return -1;
 		}
 	}
+	set_tsc_khz(snap, m);
 	/* The deadline of the APIC's timer is an MSR, and a time of this TSC. */
 	if (set_tsc(snap, m) || set_msrs(snap, m))
 		return -1;

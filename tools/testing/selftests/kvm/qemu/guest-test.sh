@@ -54,7 +54,7 @@ refused()
 }
 
 echo "TAP version 13"
-echo "1..16"
+echo "1..18"
 
 pre_fault --memory 96M --backing anon --kernel /guest/bzImage \
 	--initrd /guest/initrd --save $snapshot \
@@ -68,6 +68,10 @@ result $? boot_takes_no_fault
 sum=$(md5sum < /bin/busybox)
 head -c 65536 $snapshot | grep -aq "${sum%% *}  /copy"
 result $? guest_has_summed_up
+# So is the MTRR that turns them on, as MSR 0x2ff.
+head -c 65536 $snapshot | tr '\0' 0 |
+	grep -aq "$(printf '\377\002000000\006[\010\014]')"
+result $? mtrrs_are_saved
 
 pre_fault --restore $snapshot --working-set /tmp/working-set > $log 2>&1
 result $? restored_guest_answers_the_same
@@ -95,11 +99,16 @@ refused kernel_below_1M 'from 0x10000 on, not all' --kernel /tmp/kernel
 poke /tmp/kernel 608 '\0\0\0\0'
 refused kernel_longer_than_said 'not as long' --kernel /tmp/kernel
 
-# Without memory, and texts without an end, from within the MSRs ahead of them on.
+# Without memory, with the CPUID of another vendor, and texts without an end,
+# from within the MSRs ahead of them on.
 head -c 2097152 $snapshot > /tmp/other
 poke /tmp/other 8 '\0\0\0\0\0\0\0\0'
 refused snapshot_without_memory 'not a snapshot' --restore /tmp/other
-head -c 16000 $snapshot > /tmp/other
-head -c 2097152 $snapshot | tail -c +16001 | tr '\0' x >> /tmp/other
+head -c 2097152 $snapshot > /tmp/other
+truncate -s 98M /tmp/other
+poke /tmp/other 40 other
+refused snapshot_of_another_cpu 'another CPU' --restore /tmp/other
+head -c 26000 $snapshot > /tmp/other
+head -c 2097152 $snapshot | tail -c +26001 | tr '\0' x >> /tmp/other
 truncate -s 98M /tmp/other
 refused snapshot_without_nul 'not a snapshot' --restore /tmp/other
