@@ -108,8 +108,9 @@ FORCE=1        make tree: our files win over edits made in build/linux,
                make sync: the edits win
 STRICT=1       make bench: a goal that is missed is a failure
 CHECK=1        make series: try each patch as a maintainer would: it builds for all
-               architectures, with nothing new said by the compiler and by sparse,
-               and the kernel's scripts for patches have nothing to say
+               architectures (or for that of CHECK=x86_64, i386, arm64, riscv), with
+               nothing new said by the compiler and by sparse, and the kernel's
+               scripts for patches have nothing to say
 SIGNOFF=1      make series: add your Signed-off-by
 CCACHE_DIR=DIR the compiler cache, instead of build/ccache
 endef
