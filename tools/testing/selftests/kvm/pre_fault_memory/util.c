@@ -182,13 +182,15 @@ void __pf_expect_pages(struct kvm_vcpu *vcpu, uint64_t gpa, uint64_t size,
 void *pf_mmap(size_t size, int prot, int flags, int fd)
 {
 	size_t align = size % SZ_1G ? SZ_2M : SZ_1G;
+	size_t all = size + align + 2 * PAGE_SIZE;
 	void *mem;
 
-	mem = mmap(NULL, size + align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS |
-		   MAP_NORESERVE, -1, 0);
-	TEST_ASSERT(mem != MAP_FAILED, "mmap() of %#lx bytes", size + align);
+	mem = mmap(NULL, all, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+		   -1, 0);
+	TEST_ASSERT(mem != MAP_FAILED, "mmap() of %#lx bytes", all);
 
-	mem = align_ptr_up(mem, align);
+	/* At least a page before and behind it keeps it a VMA of its own. */
+	mem = align_ptr_up(mem + PAGE_SIZE, align);
 	if (mmap(mem, size, prot, flags | MAP_FIXED, fd, 0) == MAP_FAILED)
 		return MAP_FAILED;
 
