@@ -61,7 +61,15 @@ patch_files() {
 	sed -n 's/^+++ b\///p' "$1"
 }
 
-# Those of them that are new
+# Can a patch change what is built for an architecture?
+patch_concerns() {
+	local dir=$2
+
+	[[ $2 != i386 && $2 != x86_64 ]] || dir=x86
+	patch_files "$1" | grep -E "^(arch/$dir|include|virt|kernel|mm|lib)/" >/dev/null
+}
+
+# Its files that are new
 new_files() {
 	awk '/^--- / { new = $2 == "/dev/null" } /^\+\+\+ b\// && new { print substr($2, 3) }' "$@"
 }
