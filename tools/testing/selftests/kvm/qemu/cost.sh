@@ -30,7 +30,7 @@ boot()
 	# shellcheck disable=SC2086
 	if ! KERNEL=$path/kernel/$KERNEL_IMAGE LIMIT=$limit MODE=show \
 	     INITRD=$BUILD_PATH/initramfs.cpio.gz \
-		"$here/boot.sh" "$1" "$dir" run /bin/pre_fault_memory_cost_test $args \
+		"$here/boot.sh" "$1" "$dir" run /bin/pre_fault_cost_test $args \
 		> "$dir/output" 2> "$dir/boot"; then
 		tail -n 20 "$dir/console" "$dir/output" | sed 's/^/# /'
 	fi

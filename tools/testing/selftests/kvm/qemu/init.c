@@ -275,14 +275,14 @@ static bool choose(int argc, char *argv[], char *cmd[])
 	if (!strcmp(what, "demo")) {
 		cmd[n++] = "/bin/demo";
 	} else if (!strcmp(what, "test")) {
-		cmd[n++] = "/bin/pre_fault_memory_test";
+		cmd[n++] = "/bin/pre_fault_test";
 		if (argc > 2 && argv[2][0] != '-') {
 			cmd[n++] = "-t";
 			cmd[n++] = argv[2];
 			rest = 3;
 		}
 	} else if (!strcmp(what, "bench")) {
-		cmd[n++] = "/bin/pre_fault_memory_perf_test";
+		cmd[n++] = "/bin/pre_fault_perf_test";
 	} else if (!strcmp(what, "run") && argc > 2) {
 		cmd[n++] = argv[2];
 		rest = 3;

@@ -54,7 +54,7 @@ END
 
 while read -r path; do
 	case $path in
-	*pre_fault_memory*)
+	*/pre_fault_*_test | pre_fault_*_test)
 		continue ;;
 	"$source"/*)
 		name=${path#"$source"/} ;;

@@ -115,7 +115,7 @@ ok m: console clean" <<< 'lab: exit status 0'
 
 check program_missing "not ok m: ran to the end
 ok m: console clean" << EOF
-[    0.100000] lab| init: lab: /bin/pre_fault_memory_test: No such file or directory
+[    0.100000] lab| init: lab: /bin/pre_fault_test: No such file or directory
 lab: exit status 127
 EOF
 
@@ -139,7 +139,7 @@ ok m: three # SKIP not built in
 ok m: ran to the end
 ok m: console clean" << EOF
 [    0.100000] lab| 1..3
-[    0.100001] lab| # pre_fault_memory_test.c:1: -1 where 0 was due
+[    0.100001] lab| # pre_fault_test.c:1: -1 where 0 was due
 [    0.100002] lab| not ok 1 one
 [    0.100003] lab| ok 2 two # SKIP no nested paging
 [    0.100004] lab| ok 3 # SKIP three: not built in

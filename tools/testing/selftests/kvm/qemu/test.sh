@@ -105,14 +105,14 @@ program_for()
 		rounds=1000
 	fi
 	case $1 in
-	intel*-fuzz)	echo "run /bin/pre_fault_memory_fuzz -n $((calls / 10)) -r $seed" ;;
-	*-stress)	echo "run /bin/pre_fault_memory_stress_test -t $seconds -s 4 -r $seed" ;;
+	intel*-fuzz)	echo "run /bin/pre_fault_fuzz_test -n $((calls / 10)) -r $seed" ;;
+	*-stress)	echo "run /bin/pre_fault_stress_test -t $seconds -s 4 -r $seed" ;;
 	amd-legacy-fuzz)
-			echo "run /bin/pre_fault_memory_fuzz -n $((calls * 2 / 5)) -r $seed" ;;
-	*-fuzz)		echo "run /bin/pre_fault_memory_fuzz -n $calls -r $seed" ;;
-	*-manners)	echo "run /bin/pre_fault_memory_manners_test $only" ;;
+			echo "run /bin/pre_fault_fuzz_test -n $((calls * 2 / 5)) -r $seed" ;;
+	*-fuzz)		echo "run /bin/pre_fault_fuzz_test -n $calls -r $seed" ;;
+	*-manners)	echo "run /bin/pre_fault_manners_test $only" ;;
 	*-guest)	echo "run /bin/guest_test" ;;
-	*-cgroup)	echo "run /bin/pre_fault_memory_manners_test -s 30 ${only:--t cgroup_*}" ;;
+	*-cgroup)	echo "run /bin/pre_fault_manners_test -s 30 ${only:--t cgroup_*}" ;;
 	# There is no batch with the legacy MMU, of which races.c has the races, and
 	# intel-legacy all that takes its place.
 	amd-legacy)	echo "test ${t:--t !(batch_race_*)} ${TEST_ARGS:--s 3 -r $rounds}" ;;
@@ -202,7 +202,7 @@ trap 'stop_all $?' EXIT
 # Whose test is it that is asked for?
 program=$t
 only=
-if [ -n "$t" ] && "$BUILD_PATH/selftests/pre_fault_memory_manners_test" -l 2>&1 |
+if [ -n "$t" ] && "$BUILD_PATH/selftests/pre_fault_manners_test" -l 2>&1 |
 		grep -xF -e "$t" > /dev/null; then
 	only="-t $t"
 	case $t in

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What the KVM_PRE_FAULT_MEMORY tests need to know of arm64.
+ */
+#define _GNU_SOURCE
+#include <linux/perf_event.h>
+#include <sys/syscall.h>
+
+#include "../pre_fault.h"
+
+/* Descriptors of the guest's own page tables */
+#define TABLE		3ull
+#define BLOCK		1ull
+#define ATTR_NORMAL	(4ull << 2)	/* see DEFAULT_MAIR_EL1 */
+#define ATTR_SHARED	(3ull << 8)
+#define ATTR_ACCESSED	BIT_ULL(10)
+#define OUTPUT_ADDRESS	GENMASK_ULL(47, 12)
+
+/* The guest's answers are writes to an address far above all of the memory. */
+#define MEMORY_ONLY	"ipa < 0x200000000"
+
+const bool pf_counts_mappings;
+const enum pf_backing pf_huge = PF_THP;
+const uint32_t pf_return_insn = 0xd65f03c0;
+
+bool pf_shadow_paging(void)
+{
+	return false;
+}
+
+bool pf_has_accessed_bit(void)
+{
+	return true;
+}
+
+void pf_arch_init(void)
+{
+}
+
+/* KVM has a tracepoint for the guest's faults, but no statistic. */
+static uint64_t faults_of_this_thread(void)
+{
+	static __thread pid_t owner;
+	static __thread int fd;
+	struct perf_event_attr attr = {
+		.type = PERF_TYPE_TRACEPOINT,
+		.size = sizeof(attr),
+	};
+	uint64_t count;
+	long id;
+
+	if (owner != pf_gettid()) {
+		id = pf_read_long("/sys/kernel/tracing/events/kvm/kvm_guest_fault/id");
+		if (id < 0)
+			pf_skip("no tracepoint of the guest's faults");
+		attr.config = id;
+		fd = syscall(SYS_perf_event_open, &attr, 0, -1, -1,
+			     PERF_FLAG_FD_CLOEXEC);
+		if (fd < 0)
+			pf_skip("faults can't be counted: %s", strerror(errno));
+		TEST_ASSERT(!ioctl(fd, PERF_EVENT_IOC_SET_FILTER, MEMORY_ONLY),
+			    "PERF_EVENT_IOC_SET_FILTER: errno %d", errno);
+		owner = pf_gettid();
+	}
+
+	TEST_ASSERT(read(fd, &count, sizeof(count)) == sizeof(count),
+		    "read of a perf event");
+	return count;
+}
+
+/* Kernels to compare with have no statistic of pre-faults, either. */
+bool pf_arch_stat(const char *name, uint64_t *value)
+{
+	*value = strcmp(name, "pf_taken") ? 0 : faults_of_this_thread();
+	return true;
+}
+
+void pf_arch_vcpu_init(struct kvm_vcpu *vcpu)
+{
+	struct kvm_vcpu_init init;
+
+	vm_ioctl(vcpu->vm, KVM_ARM_PREFERRED_TARGET, &init);
+	vcpu_ioctl(vcpu, KVM_ARM_VCPU_INIT, &init);
+}
+
+static uint64_t *next_table(struct kvm_vm *vm, uint64_t *entry)
+{
+	if (!*entry)
+		*entry = vm_alloc_page_table(vm) | TABLE;
+	return addr_gpa2hva(vm, *entry & OUTPUT_ADDRESS);
+}
+
+void pf_arch_map(struct kvm_vm *vm, uint64_t gpa, uint64_t size)
+{
+	uint64_t *table, end = gpa + size;
+
+	if (vm->page_size != PAGE_SIZE || vm->pgtable_levels != 4)
+		pf_skip("the guest's page tables are of another shape");
+
+	for (; gpa < end; gpa += SZ_2M) {
+		table = addr_gpa2hva(vm, vm->pgd);
+		table = next_table(vm, &table[gpa >> 39 & 511]);
+		table = next_table(vm, &table[gpa >> 30 & 511]);
+		table[gpa >> 21 & 511] = gpa | BLOCK | ATTR_NORMAL |
+					 ATTR_SHARED | ATTR_ACCESSED;
+	}
+}

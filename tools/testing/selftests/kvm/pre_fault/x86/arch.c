@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What the KVM_PRE_FAULT_MEMORY tests need to know of x86.
+ */
+#include "../pre_fault.h"
+
+const bool pf_counts_mappings = true;
+const enum pf_backing pf_huge = PF_THP;
+const uint32_t pf_return_insn = 0xc3;
+
+bool pf_shadow_paging(void)
+{
+	return !kvm_is_tdp_enabled();
+}
+
+bool pf_has_accessed_bit(void)
+{
+	return !is_intel_cpu() || get_kvm_intel_param_bool("eptad");
+}
+
+/*
+ * KVM patches the kernel's code when the first VM or vCPU of a kind comes, and
+ * when the last one goes. Done for every test, that is slow, and more than some
+ * emulators can stand: they run the breakpoint of a patch that is long over.
+ */
+void pf_arch_init(void)
+{
+	struct kvm_vm *vm = vm_create_barebones();
+
+	__vm_vcpu_add(vm, 0);
+	vm = vm_create_barebones();
+	vm_create_irqchip(vm);
+	__vm_vcpu_add(vm, 0);
+}
+
+/* The benchmark runs on KVMs that do not have it, as well. */
+bool pf_arch_stat(const char *name, uint64_t *value)
+{
+	*value = 0;
+	return !strcmp(name, "pf_prefaulted");
+}
+
+void pf_arch_vcpu_init(struct kvm_vcpu *vcpu)
+{
+}
+
+void pf_arch_map(struct kvm_vm *vm, uint64_t gpa, uint64_t size)
+{
+	virt_map_level(vm, gpa, gpa, size, PG_LEVEL_2M);
+}

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What a guest pays that has nothing to do with KVM_PRE_FAULT_MEMORY, to be
+ * compared between a kernel with the ioctl and one without: the time of
+ *
+ *  - a stage-2 fault, for each kind of host memory, on the guest's first read
+ *    of a page and on its first write after that,
+ *  - an exit that is handled in the kernel, and a KVM_RUN.
+ *
+ * Where the clock advances by 1 ns with each instruction, as that of QEMU does
+ * with "-icount shift=0,sleep=off", the results are instructions.
+ */
+#include <sys/wait.h>
+
+#include "pre_fault/pre_fault.h"
+
+#define DEFAULT_BYTES		"8M"
+#define NR_ROUNDS		3
+#define NR_EXITS		10000
+#define NR_WARM_UP		100
+
+void pf_skip(const char *fmt, ...)
+{
+	va_list args;
+
+	printf("# ");
+	va_start(args, fmt);
+	vprintf(fmt, args);
+	va_end(args);
+	printf("\n");
+	exit(KSFT_SKIP);
+}
+
+/* The shortest one: no timer tick in it, or the fewest */
+struct cost {
+	double time;
+	uint64_t events;
+};
+
+static void add_round(struct cost *cost, double time, uint64_t events)
+{
+	if (!events || (cost->events && cost->time <= time))
+		return;
+	cost->time = time;
+	cost->events = events;
+}
+
+static void report(const char *what, const char *name, struct cost *cost)
+{
+	if (cost->events)
+		printf("cost,%s,%s,%lu,%.2f\n", what, name, cost->events,
+		       cost->time * 1e9 / cost->events);
+}
+
+static double time_guest(struct kvm_vcpu *vcpu, enum pf_op op, size_t size)
+{
+	double start;
+
+	/* Its code, stack and page tables are not what is measured. */
+	pf_guest(vcpu, op, WARM_GPA, 1, 0);
+
+	start = pf_now();
+	pf_guest(vcpu, op, TEST_GPA, size / PAGE_SIZE, 0);
+	return pf_now() - start;
+}
+
+/* Over all of it twice: what the second time costs, faults did not. */
+static void measure_pass(struct kvm_vcpu *vcpu, enum pf_op op, size_t size,
+			 struct cost *cost)
+{
+	struct pf_stats before = pf_stats(vcpu);
+	double first = time_guest(vcpu, op, size);
+	uint64_t faults = pf_stats_since(vcpu, &before).taken;
+
+	add_round(cost, first - time_guest(vcpu, op, size), faults);
+}
+
+static void measure_faults(const struct pf_kind *kind, size_t size)
+{
+	struct cost reads = {}, writes = {};
+	struct kvm_vcpu *vcpu;
+	unsigned int i;
+	void *mem;
+
+	for (i = 0; i < NR_ROUNDS; i++) {
+		vcpu = pf_guest_vcpu();
+		mem = kind->mem(size);
+		vm_set_user_memory_region(vcpu->vm, TEST_SLOT, kind->slot_flags,
+					  TEST_GPA, size, mem);
+		measure_pass(vcpu, PF_TOUCH, size, &reads);
+		measure_pass(vcpu, PF_DIRTY, size, &writes);
+		kvm_vm_free(vcpu->vm);
+		munmap(mem, size);
+	}
+	TEST_ASSERT(reads.events, "the guest took no stage-2 fault");
+	report("read", kind->name, &reads);
+	/* Some more than those of its page tables? */
+	if (writes.events > size / SZ_2M)
+		report("write", kind->name, &writes);
+}
+
+/* In the guest: @once again and again, and an exit that tells of @nr times. */
+static void guest_exits(void (*once)(void), uint64_t nr)
+{
+	uint64_t i;
+
+	for (;;) {
+		for (i = 0; i < nr; i++)
+			once();
+		GUEST_SYNC(0);
+	}
+}
+
+static double time_runs(struct kvm_vcpu *vcpu, uint32_t reason, unsigned int nr)
+{
+	double start = pf_now();
+	unsigned int i;
+
+	for (i = 0; i < nr; i++) {
+		vcpu_run(vcpu);
+		TEST_ASSERT(reason ? vcpu->run->exit_reason == reason :
+				     get_ucall(vcpu, NULL) == UCALL_SYNC,
+			    "exit reason %d (%s)", vcpu->run->exit_reason,
+			    exit_reason_str(vcpu->run->exit_reason));
+	}
+	return pf_now() - start;
+}
+
+/* Exits to userspace are one for each run, the others NR_EXITS. */
+static void measure_exits(const struct pf_exit *kind)
+{
+	unsigned int runs = kind->reason ? NR_EXITS : 1, i;
+	struct kvm_vcpu *vcpu;
+	struct cost cost = {};
+	struct kvm_vm *vm;
+
+	vm = vm_create_with_one_vcpu(&vcpu, guest_exits);
+	ucall_init(vm, NULL);
+	virt_map(vm, PF_MMIO_GPA, PF_MMIO_GPA, 1);
+	vcpu_args_set(vcpu, 2, kind->once, kind->reason ? ~0ul : NR_EXITS);
+	time_runs(vcpu, kind->reason, kind->reason ? NR_WARM_UP : 1);
+	for (i = 0; i < NR_ROUNDS; i++)
+		add_round(&cost, time_runs(vcpu, kind->reason, runs), NR_EXITS);
+	report("exit", kind->name, &cost);
+	kvm_vm_free(vm);
+}
+
+/* In a process of its own, so that none finds what another one left. */
+static bool in_child(void (*fn)(const void *arg, size_t size), const void *arg,
+		     size_t size)
+{
+	int status;
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	TEST_ASSERT(pid >= 0, "fork()");
+	if (!pid) {
+		fn(arg, size);
+		exit(0);
+	}
+	TEST_ASSERT(waitpid(pid, &status, 0) == pid, "waitpid()");
+	return !status || (WIFEXITED(status) && WEXITSTATUS(status) == KSFT_SKIP);
+}
+
+static void faults_fn(const void *arg, size_t size)
+{
+	measure_faults(arg, size);
+}
+
+static void exits_fn(const void *arg, size_t size)
+{
+	measure_exits(arg);
+}
+
+static void help(char *name)
+{
+	printf("usage: %s [-h] [-b bytes]\n\n"
+	       " -b: specify the size of the guest's memory, a multiple of 2M.\n"
+	       "     (default: %s)\n\n"
+	       "Lines for machines: cost,read|write,KIND,FAULTS,ns per fault and\n"
+	       "cost,exit,KIND,EXITS,ns per exit.\n", name, DEFAULT_BYTES);
+	exit(0);
+}
+
+int main(int argc, char *argv[])
+{
+	size_t size = parse_size(DEFAULT_BYTES);
+	bool good = true;
+	unsigned int i;
+	int opt;
+
+	while ((opt = getopt(argc, argv, "b:h")) != -1) {
+		switch (opt) {
+		case 'b':
+			size = parse_size(optarg);
+			break;
+		case 'h':
+		default:
+			help(argv[0]);
+			break;
+		}
+	}
+	TEST_ASSERT(size && !(size % SZ_2M) && size <= WARM_GPA - TEST_GPA,
+		    "Invalid size, must be a multiple of 2M below 1G");
+
+	for (i = 0; pf_exits[i].name; i++)
+		good &= in_child(exits_fn, &pf_exits[i], size);
+	/* Not the last one, which is for more than there is memory. */
+	for (i = 0; i < pf_nr_kinds - 1; i++)
+		if (!pf_kinds[i].again)
+			good &= in_child(faults_fn, &pf_kinds[i], size);
+
+	return good ? KSFT_PASS : KSFT_FAIL;
+}
