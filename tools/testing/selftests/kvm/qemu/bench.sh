@@ -8,7 +8,7 @@
 #
 #   bench.sh MACHINE KERNEL...
 #
-# Environment: BUILD_PATH, KERNEL_IMAGE.
+# Environment: BUILD_PATH, KERNEL_IMAGE; UPSTREAM_KERNEL, the image of "upstream".
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -19,16 +19,16 @@ failed=0
 # boot KERNEL MODE PART BENCH-ARGS...
 boot()
 {
-	local kernel=$1 mode=$2 dir=$BUILD_PATH/bench/$1-$3 flavour=kernel
+	local kernel=$1 mode=$2 dir=$BUILD_PATH/bench/$1-$3
+	local image=$BUILD_PATH/kernel/$KERNEL_IMAGE
 
 	shift 3
 	if [ "$kernel" = upstream ]; then
-		flavour=kernel-$kernel
+		image=$UPSTREAM_KERNEL
 	fi
 	rm -rf "$dir"
 	mkdir -p "$dir"
-	if ! KERNEL=$BUILD_PATH/$flavour/$KERNEL_IMAGE \
-	     INITRD=$BUILD_PATH/initramfs.cpio.gz LIMIT=900 MODE=$mode SMP=2 \
+	if ! KERNEL=$image INITRD=$BUILD_PATH/initramfs.cpio.gz LIMIT=900 MODE=$mode SMP=2 \
 		"$here/boot.sh" "$machine" "$dir" bench "$@" |
 			tee "$dir/output" |
 			sed -un "s/^\(pages\|vcpus\),/$kernel,&/p"; then

@@ -3,9 +3,11 @@
 #
 # Makes, of the paths of the kernel's KVM selftests on stdin, the list that
 # "regress" reads in the machine, OUT/tests, and tells the specification of the
-# initramfs with all of it. What is ours is left out: the base has no such ioctl.
+# initramfs with all of it. The tests of the series are left out.
 #
 #   regress-list.sh BUILT-DIR SOURCE-DIR RUNNER OUT
+#
+# Environment: OURS, the names of the tests of the series.
 set -eu
 
 built=$1
@@ -23,7 +25,7 @@ tuned()
 	dirty_log_test)				echo 60 -i 4 ;;
 	dirty_log_perf_test)			echo 60 -b 16M ;;
 	kvm_page_table_test)			echo 60 -b 16M -v 2 ;;
-	max_guest_memory_test)			echo 240 -c 2 -m 1 -s 1 ;;
+	max_guest_memory_test|mmu_stress_test)	echo 240 -c 2 -m 1 -s 1 ;;
 	set_memory_region_test)			echo 240 ;;
 	memslot_modification_stress_test)	echo 60 -b 16M -i 100 ;;
 	memslot_perf_test)			echo 60 -s 256 -l 1 -r 1 ;;
@@ -43,7 +45,6 @@ echo "root:x:0:0::/:/bin/sh" > "$out/passwd"
 cat <<-END
 	dir /etc 755 0 0
 	dir /regress 755 0 0
-	dir /regress/x86_64 755 0 0
 	file /bin/regress $runner 755 0 0
 	file /bin/sudo $out/sudo 755 0 0
 	file /etc/passwd $out/passwd 644 0 0
@@ -54,17 +55,29 @@ END
 
 while read -r path; do
 	case $path in
-	*/pre_fault_*_test | pre_fault_*_test)
-		continue ;;
 	"$source"/*)
 		name=${path#"$source"/} ;;
 	*)
 		name=${path#"$built"/} ;;
 	esac
+	case " $OURS " in
+	*" $name "*)
+		continue ;;
+	esac
+	case $name in
+	*/*/*)	echo "regress-list.sh: $name: two directories" >&2
+		exit 1 ;;
+	*/*)	case " ${dirs:-} " in
+		*" ${name%/*} "*) ;;
+		*)	dirs="${dirs:-} ${name%/*}"
+			echo "dir /regress/${name%/*} 755 0 0" ;;
+		esac ;;
+	esac
 	# What the script calls is no test by itself
-	if [ "$name" != x86_64/nx_huge_pages_test ]; then
-		echo "$name $(tuned "$name")" >> "$out/tests"
-	fi
+	case $name in
+	*/nx_huge_pages_test) ;;
+	*)	echo "$name $(tuned "$name")" >> "$out/tests" ;;
+	esac
 	if [ -e "$path" ]; then
 		echo "file /regress/$name $path 755 0 0"
 	fi

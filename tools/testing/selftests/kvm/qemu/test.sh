@@ -7,14 +7,16 @@
 #
 # A run is named for its machine and, if that is not the selftest, for what is
 # done there: MACHINE-stress, MACHINE-fuzz, MACHINE-manners (with a clock that
-# counts instructions), MACHINE-cgroup (its tests that need cgroups) or
-# MACHINE-guest (Linux in tools/kvm/pre_fault).
+# counts instructions), MACHINE-cgroup (its tests that need cgroups),
+# MACHINE-guest (Linux in tools/kvm/pre_fault) or MACHINE-upstream (upstream's
+# test of its own ioctl).
 #
 # Environment: BUILD_PATH, KERNEL_IMAGE; T, the one test to run, or one of those
 # other programs;
-# DEBUG, the sanitizer whose kernel is wanted everywhere; RELEASE=1, to take as
-# long as befits a release; SEED, of random numbers; JOBS, how many runs are
-# made at the same time; TEST_ARGS, the selftest's arguments instead of ours.
+# DEBUG, the sanitizer whose kernel is wanted everywhere; BRIEF=1, for the slim
+# kernel everywhere; RELEASE=1, to take as long as befits a release; SEED, of
+# random numbers; JOBS, how many runs are made at the same time; TEST_ARGS, the
+# selftest's arguments instead of ours.
 set -euf
 shopt -s extglob
 
@@ -59,19 +61,17 @@ say()
 	echo "# $*"
 }
 
-# Intel's machines are in Bochs, which a sanitizer would make too slow for a run
-# that is made often; what is counted are the slim kernel's instructions; and
-# Linux in a Linux takes its time.
-# arm64 has the debug kernel only where that is asked for: it builds for long;
-# riscv64 has none.
+# A sanitizer makes Bochs too slow, and an arm64 kernel with one takes long to build:
+# those have it only with DEBUG. Latency is measured in the slim kernel's
+# instructions, and Linux in a Linux takes its time.
 kernel_for()
 {
 	case $1 in
 	*-manners | *-guest)
 		echo kernel ;;
-	intel* | arm64* | riscv64*)
+	intel* | arm64*)
 		echo "kernel${DEBUG:+-$DEBUG}" ;;
-	*)	echo "kernel-${DEBUG:-kasan}" ;;
+	*)	[ -n "${BRIEF:-}" ] && echo kernel || echo "kernel-${DEBUG:-kasan}" ;;
 	esac
 }
 
@@ -112,6 +112,7 @@ program_for()
 	*-fuzz)		echo "run /bin/pre_fault_fuzz_test -n $calls -r $seed" ;;
 	*-manners)	echo "run /bin/pre_fault_manners_test $only" ;;
 	*-guest)	echo "run /bin/guest_test" ;;
+	*-upstream)	echo "run regress" ;;
 	*-cgroup)	echo "run /bin/pre_fault_manners_test -s 30 ${only:--t cgroup_*}" ;;
 	# There is no batch with the legacy MMU, of which races.c has the races, and
 	# intel-legacy all that takes its place.
@@ -123,7 +124,6 @@ program_for()
 	# What races with the host is the same there as with VHE.
 	arm64-nvhe)	echo "test ${t:--t !(*race_*)} ${TEST_ARGS:--s $slow -r $((rounds / 5))}" ;;
 	arm64*)		echo "test $t ${TEST_ARGS:--s $slow -r $((rounds / 5))}" ;;
-	riscv64*)	echo "test $t ${TEST_ARGS:--s 3 -r $((rounds / 10))}" ;;
 	*)		echo "test $t ${TEST_ARGS:--s 3 -r $rounds}" ;;
 	esac
 }
@@ -153,7 +153,8 @@ start()
 	KERNEL=$BUILD_PATH/$kernel/$KERNEL_IMAGE \
 	INITRD=$BUILD_PATH/$initrd.cpio.gz LIMIT=${LIMIT:-$limit} MODE=$mode \
 	SMP=$cpus GCOV=$gcov \
-		"$here/boot.sh" "${run%-@(stress|fuzz|manners|cgroup|guest)}" "$dir" $what \
+		"$here/boot.sh" "${run%-@(stress|fuzz|manners|cgroup|guest|upstream)}" \
+		"$dir" $what \
 		> /dev/null 2> "$dir/boot" &
 	pid_of[$run]=$!
 	started[$run]=$SECONDS
@@ -213,10 +214,12 @@ fi
 for run; do
 	case $program:$run in
 	:* | stress:*-stress | fuzz:*-fuzz | manners:*-manners | \
-	manners:*-cgroup | cgroup:*-cgroup | count:*-manners | guest:*-guest)
+	manners:*-cgroup | cgroup:*-cgroup | count:*-manners | guest:*-guest | \
+	upstream:*-upstream)
 		pending+=("$run") ;;
 	stress:* | fuzz:* | manners:* | cgroup:* | count:* | guest:* | scan:* | \
-	*-stress | *-fuzz | *-manners | *-cgroup | *-guest)
+	upstream:* | \
+	*-stress | *-fuzz | *-manners | *-cgroup | *-guest | *-upstream)
 		;;
 	*)
 		pending+=("$run") ;;
