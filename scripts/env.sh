@@ -137,7 +137,7 @@ files_in() {
 		else
 			find "${roots[@]}" MAINTAINERS.patch -type f ! -name '*~' \
 				! -name '*.orig' ! -name '*.rej' ! -name '*.o' \
-				! -name '.*.swp' 2>/dev/null
+				! -name '.*.swp' 2>/dev/null || :
 		fi | sort -u | while read -r f; do
 			case $f in
 			arch/*|virt/*|include/*|Documentation/*|tools/*|MAINTAINERS*)
