@@ -121,9 +121,9 @@ export BASE=$base
 read -ra archs <<<"$(base_key "$base" archs)"
 serves "$base" "$arch" || refuse "ARCH=$arch: $(or_list "${archs[@]}") with BASE=$base"
 # What make series CHECK=1 compiles for
-read -ra compiles <<<"$(base_key "$base" compiles)"
-[[ " 1 ${compiles[*]} " == *" ${CHECK:-1} "* ]] ||
-	refuse "CHECK=$CHECK: $(or_list 1 "${compiles[@]}") with BASE=$base"
+read -ra compile_for <<<"$(base_key "$base" compiles)"
+[[ " 1 ${compile_for[*]} " == *" ${CHECK:-1} "* ]] ||
+	refuse "CHECK=$CHECK: $(or_list 1 "${compile_for[@]}") with BASE=$base"
 b=build/$base
 mkdir -p "$b"
 
@@ -137,7 +137,7 @@ files_in() {
 		else
 			find "${roots[@]}" MAINTAINERS.patch -type f ! -name '*~' \
 				! -name '*.orig' ! -name '*.rej' ! -name '*.o' \
-				! -name '.*.swp' 2>/dev/null
+				! -name '.*.swp' 2>/dev/null || :
 		fi | sort -u | while read -r f; do
 			case $f in
 			arch/*|virt/*|include/*|Documentation/*|tools/*|MAINTAINERS*)
