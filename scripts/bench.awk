@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# Reads bench-goals.txt and then the benchmark's lines for machines. Prints the
-# table and what has become of the goals, and writes the results as CSV to the
-# directory "out". Without a "version" there is no upstream kernel to compare with.
+# Reads "goal_files" files of goals, of which a later one replaces rows of an earlier
+# one, and then the benchmark's lines for machines. Prints the table and what has
+# become of the goals, and writes the results as CSV to the directory "out".
+# "upstream" is the version of the kernel to compare with, if there is one, and
+# "same_base" says that it is the base of "ours".
 # Exit status: 1 if a goal was missed, 2 if a result is missing.
 
 function bytes(size) {
@@ -14,7 +16,7 @@ function short(n) {
 }
 
 function get(kernel, kind, size, what) {
-	if (kernel == "upstream" && version == "")
+	if (kernel == "upstream" && upstream == "")
 		return "-"
 	if ((kernel, kind, size, what) in value)
 		return value[kernel, kind, size, what]
@@ -47,31 +49,31 @@ function check(what, got, goal) {
 	printf "\n"
 }
 
-BEGIN { nr_files = 0 }
+BEGIN {
+	nr_files = 0
+	split(upstream, part, ".")
+	series = part[1] "." part[2]
+}
 FNR == 1 { nr_files++ }
 
-nr_files == 1 && $1 == "row" {
-	kind[++rows] = $2
-	size[rows] = bytes($3)
-	goal[rows] = $4
-	share[rows] = substr($5, length("guest/") + 1)
-	label[rows] = $0
+nr_files <= goal_files && $1 == "row" {
+	r = row[$2, $3]
+	if (!r)
+		r = row[$2, $3] = ++rows
+	kind[r] = $2
+	size[r] = bytes($3)
+	goal[r] = $4
+	share[r] = substr($5, length("guest/") + 1)
+	label[r] = $0
 	# mawk knows no {4}
 	for (i = 1; i <= 5; i++)
-		sub(/^[^ \t]+[ \t]+/, "", label[rows])
+		sub(/^[^ \t]+[ \t]+/, "", label[r])
 	next
 }
-nr_files == 1 && $1 == "skip" {
-	if ($2 == arch) {
-		why[$3] = $0
-		for (i = 1; i <= 3; i++)
-			sub(/^[^ \t]+[ \t]+/, "", why[$3])
-	}
-	next
-}
-nr_files == 1 && $1 == "flat" { flat_from = bytes($2); limit["flat"] = $3; next }
-nr_files == 1 && /^[a-z]/ { limit[$1] = $2; next }
-nr_files == 1 { next }
+nr_files <= goal_files && $1 == "own" { no_dearer[$2]; next }
+nr_files <= goal_files && $1 == "flat" { flat_from = bytes($2); limit["flat"] = $3; next }
+nr_files <= goal_files && /^[a-z]/ { limit[$1] = $2; next }
+nr_files <= goal_files { next }
 
 { split($0, f, ",") }
 
@@ -90,7 +92,7 @@ END {
 	table = out "/pre_fault.csv"
 	curve = out "/pre_fault_sizes.csv"
 
-	if (version == "") {
+	if (upstream == "") {
 		head = "%-34s%9s%9s%9s%10s\n"
 		printf "\nInstructions per 4K page on an emulated machine, Linux %s for %s\n\n", ours, arch
 		printf head, "", "guest", "pre-", "guest", "guest/"
@@ -98,16 +100,15 @@ END {
 		       "after", "pre-fault"
 	} else {
 		head = "%-34s%9s%9s%9s%9s%10s\n"
-		printf "\nInstructions per 4K page on an emulated machine, Linux %s and %s\n\n", version, ours
+		printf "\nInstructions per 4K page on an emulated machine, Linux %s and %s\n\n", \
+		       upstream, same_base != "" ? "ours" : ours " (ours)"
 		printf head, "", "guest", "pre-", "pre-", "guest", "pre-"
 		printf head, "", "without", "fault", "fault", "after", "fault"
-		printf head, "guest memory (4K pages, 64M)", "6.12", "6.12", "ours", "ours", "6.12/ours"
+		printf head, "guest memory (4K pages, 64M)", series, series, "ours", "ours", series "/ours"
 	}
-	print "kind,bytes,what,guest 6.12,guest ours,pre-fault 6.12,pre-fault ours,guest after 6.12,guest after ours,goal" >table
+	print "kind,bytes,what,guest upstream,guest ours,pre-fault upstream,pre-fault ours,guest after upstream,guest after ours,goal" >table
 	for (i = 1; i <= rows; i++) {
 		k = kind[i]
-		if (k in why)
-			continue
 		s = size[i]
 		touch = get("upstream", k, s, "touch")
 		own = get("ours", k, s, "touch")
@@ -116,7 +117,7 @@ END {
 		after = get("ours", k, s, "after")
 		worst = larger(after, worst == "" ? "-" : worst)
 		dirty += get("ours", k, s, "dirty")
-		if (version == "") {
+		if (upstream == "") {
 			# What is pre-faulted again was never the guest's to fault.
 			base = own == "-" ? get("ours", "anon", s, "touch") : own
 			goal[i] = number(base / share[i])
@@ -131,24 +132,20 @@ END {
 		       get("upstream", k, s, "after"), after, goal[i] >table
 	}
 
-	for (i = 1; i <= rows; i++)
-		if (kind[i] in why)
-			printf "\n%s: left out, as it is %s\n", label[i], why[kind[i]]
-
 	printf "\n%-10s", "range"
 	for (i = 1; i <= nr_sizes; i++)
 		printf "%7s", short(sizes[i])
-	if (version != "")
-		printf "\n%-10s", "6.12"
+	if (upstream != "")
+		printf "\n%-10s", series
 	for (i = 1; i <= nr_sizes; i++) {
 		s = sizes[i]
 		old_size[i] = ("upstream", "alias", s, "pre-fault") in value ? \
 			value["upstream", "alias", s, "pre-fault"] : "-"
-		if (version != "")
+		if (upstream != "")
 			printf "%7s", number(old_size[i])
 	}
 	printf "\n%-10s", "ours"
-	print "bytes,pre-fault 6.12,pre-fault ours" >curve
+	print "bytes,pre-fault upstream,pre-fault ours" >curve
 	for (i = 1; i <= nr_sizes; i++) {
 		s = sizes[i]
 		new_size = get("ours", "alias", s, "pre-fault")
@@ -161,7 +158,7 @@ END {
 				cheapest = new_size
 		}
 	}
-	if (!cheapest || (version != "" && !speedup)) {
+	if (!cheapest || (upstream != "" && !speedup)) {
 		print "no result: ranges of all sizes, two vCPUs" >"/dev/stderr"
 		status = 2
 	}
@@ -169,18 +166,20 @@ END {
 		exit status
 
 	printf "\n\nTwo vCPUs on disjoint halves of 512M: "
-	if (version == "")
+	if (upstream == "")
 		print "left out, as they have to take turns on " arch "\n"
 	else
 		printf "%.2f times what one takes\n(%s)\n\n", speedup, host
 	for (i = 1; i <= rows; i++)
-		if (!(kind[i] in why))
-			check(label[i], new[i], goal[i])
+		check(label[i], new[i], goal[i])
+	for (i = 1; i <= rows; i++)
+		if (same_base != "" && kind[i] in no_dearer)
+			check(label[i] ", against " series, new[i], old[i])
 	check("guest after a pre-fault, at most", worst, limit["after"])
 	check("pages reported dirty", dirty, limit["dirty"])
 	check("dearest range / cheapest, from " short(flat_from) " on",
 	      dearest / cheapest, limit["flat"])
-	if (version != "")
+	if (upstream != "")
 		check("two vCPUs / one", speedup, limit["vcpus"])
 	printf "%d goals met, %d missed\n", goals - missed, missed
 	exit missed > 0

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # Draws the *.csv in "dir": bars by kind of memory, cost against size of range.
-# Without a "version" upstream's columns have nothing but dashes.
+# "upstream" is the version of upstream's kernel, without which its columns have
+# nothing but dashes, and "ours" the base of the other one.
 
 set terminal pngcairo size 1500,620 font "sans,11" noenhanced
 set output dir."pre_fault.png"
@@ -22,16 +23,16 @@ set boxwidth 0.9
 set xtics rotate by 35 right nomirror scale 0
 set lmargin 14
 set bmargin 11
-if (version eq "") {
+if (upstream eq "") {
 	plot dir."pre_fault.csv" skip 1 \
 		using 5:xtic(3) title "guest's own touch" linecolor "#999999", \
 		"" skip 1 using 7 title "pre-fault" linecolor "#1b9e77"
 } else {
 	plot dir."pre_fault.csv" skip 1 \
-		using 4:xtic(3) title "guest's own touch, ".version \
+		using 4:xtic(3) title "guest's own touch, upstream ".upstream \
 			linecolor "#999999", \
-		"" skip 1 using 6 title "pre-fault, ".version linecolor "#d95f02", \
-		"" skip 1 using 7 title "pre-fault, ours" linecolor "#1b9e77"
+		"" skip 1 using 6 title "pre-fault, upstream ".upstream linecolor "#d95f02", \
+		"" skip 1 using 7 title "pre-fault, ours on ".ours linecolor "#1b9e77"
 }
 
 set title "Against the size of the range"
@@ -41,15 +42,15 @@ set lmargin 10
 set xtics norotate center ("2M" 2**21, "8M" 2**23, "32M" 2**25, "128M" 2**27, \
 	"512M" 2**29, "2G" 2**31, "8G" 2**33, "32G" 2**35)
 set xrange [2**20.5:2**36.5]
-if (version eq "") {
+if (upstream eq "") {
 	plot dir."pre_fault_sizes.csv" skip 1 \
 		using 1:3 with linespoints pointtype 7 linewidth 2 \
 			linecolor "#1b9e77" title "pre-fault"
 } else {
 	plot dir."pre_fault_sizes.csv" skip 1 \
 		using 1:2 with linespoints pointtype 7 linewidth 2 \
-			linecolor "#d95f02" title "pre-fault, ".version, \
+			linecolor "#d95f02" title "pre-fault, upstream ".upstream, \
 		"" skip 1 using 1:3 with linespoints pointtype 7 linewidth 2 \
-			linecolor "#1b9e77" title "pre-fault, ours"
+			linecolor "#1b9e77" title "pre-fault, ours on ".ours
 }
 unset multiplot
