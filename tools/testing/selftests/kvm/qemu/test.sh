@@ -229,7 +229,7 @@ done
 mkdir -p "$out"
 echo "TAP version 13"
 
-if [ -z "$t" ] || [ "$t" = scan ]; then
+if [ -z "$t${BRIEF:-}" ] || [ "$t" = scan ]; then
 	"$here/scan-selftest.sh" > "$out/scan" || :
 	emit "$out/scan"
 fi
