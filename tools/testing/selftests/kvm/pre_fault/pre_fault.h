@@ -193,7 +193,11 @@ struct pf_stats pf_stats_since(struct kvm_vcpu *vcpu,
 			       const struct pf_stats *before);
 /* Each of the guest's exits, be it for a fault or something else; has no price. */
 uint64_t pf_nr_exits(struct kvm_vcpu *vcpu);
-/* So many mappings more than before, as far as KVM counts them. */
+/* Does KVM count the pages that are pre-faulted?  Known with the first pf_stats() */
+extern bool pf_counts_prefaults;
+/* So many pages more than before, as far as KVM counts them. */
+bool pf_prefaulted(const struct pf_stats *since, uint64_t nr);
+bool pf_fixed(const struct pf_stats *since, uint64_t nr);
 bool pf_mapped(const struct pf_stats *since, uint64_t nr_4k, uint64_t nr_2m);
 /* The 4K pages that the guest's first access to them has mapped */
 uint64_t pf_mapped_by_guest(const struct pf_stats *since);

@@ -68,7 +68,7 @@ static uint64_t faults_of_this_thread(void)
 	return count;
 }
 
-/* Kernels to compare with have no statistic of pre-faults, either. */
+/* Of the guest's faults, nothing else is known. */
 bool pf_arch_stat(const char *name, uint64_t *value)
 {
 	*value = strcmp(name, "pf_taken") ? 0 : faults_of_this_thread();

@@ -91,14 +91,14 @@ static void smm_address_space(void)
 	pf_map(vcpu, smram, SIZE);
 	pf_expect(vcpu, TEST_GPA, SIZE, ENOENT, 0);
 	d = pf_stats_since(vcpu, &before);
-	TEST_ASSERT(d.prefaulted == NR_PAGES, "%lu pages pre-faulted",
+	TEST_ASSERT(pf_prefaulted(&d, NR_PAGES), "%lu pages pre-faulted",
 		    d.prefaulted);
 
 	set_smm(vcpu, false);
 	pf_expect(vcpu, smram, SIZE, ENOENT, 0);
 	pf_map(vcpu, TEST_GPA, SIZE);
 	d = pf_stats_since(vcpu, &before);
-	TEST_ASSERT(d.prefaulted == 2 * NR_PAGES, "%lu pages pre-faulted",
+	TEST_ASSERT(pf_prefaulted(&d, 2 * NR_PAGES), "%lu pages pre-faulted",
 		    d.prefaulted);
 }
 
