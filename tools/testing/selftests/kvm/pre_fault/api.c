@@ -62,7 +62,7 @@ static void fresh_vcpu(void)
 	pf_map(vcpu, TEST_GPA, SIZE);
 
 	d = pf_stats_since(vcpu, &before);
-	TEST_ASSERT(d.prefaulted == NR_PAGES && pf_mapped(&d, NR_PAGES, 0),
+	TEST_ASSERT(pf_prefaulted(&d, NR_PAGES) && pf_mapped(&d, NR_PAGES, 0),
 		    "%lu pages counted, %lu mapped", d.prefaulted, d.pages_4k);
 }
 
@@ -240,9 +240,10 @@ static void stats(void)
 				  pf_mem(PF_ANON, SIZE, 0));
 
 	before = pf_stats(vcpu);
+	TEST_ASSERT(pf_counts_prefaults, "no vCPU statistic pf_prefaulted");
 	pf_map(vcpu, TEST_GPA, SIZE);
 	d = pf_stats_since(vcpu, &before);
-	TEST_ASSERT(d.prefaulted == NR_PAGES, "pf_prefaulted: %lu for %d pages",
+	TEST_ASSERT(pf_prefaulted(&d, NR_PAGES), "pf_prefaulted: %lu for %d pages",
 		    d.prefaulted, NR_PAGES);
 	TEST_ASSERT(pf_mapped(&d, NR_PAGES, 0), "%lu pages of 4K mapped",
 		    d.pages_4k);
@@ -252,7 +253,7 @@ static void stats(void)
 	pf_expect(vcpu, TEST_GPA + SIZE, SIZE, ENOENT, 0);
 	pf_expect(vcpu, TEST_GPA, SIZE + PAGE_SIZE, 0, SIZE);
 	d = pf_stats_since(vcpu, &before);
-	TEST_ASSERT(d.prefaulted == NR_PAGES, "pf_prefaulted: %lu for %d pages",
+	TEST_ASSERT(pf_prefaulted(&d, NR_PAGES), "pf_prefaulted: %lu for %d pages",
 		    d.prefaulted, NR_PAGES);
 	TEST_ASSERT(!d.taken && !d.emulate && !d.spurious && !d.fast,
 		    "pf_taken %lu, pf_emulate %lu, pf_spurious %lu, pf_fast %lu",

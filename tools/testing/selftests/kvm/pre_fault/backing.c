@@ -47,7 +47,7 @@ static void check_backing(enum pf_backing backing, size_t half)
 		    "pre-fault mapped %lu/%lu/%lu pages of 4K/2M/1G, the guest %lu/%lu/%lu",
 		    pre.pages_4k, pre.pages_2m, pre.pages_1g,
 		    guest.pages_4k, guest.pages_2m, guest.pages_1g);
-	TEST_ASSERT(pre.prefaulted == pages, "pf_prefaulted: %lu of %lu pages",
+	TEST_ASSERT(pf_prefaulted(&pre, pages), "pf_prefaulted: %lu of %lu pages",
 		    pre.prefaulted, pages);
 
 	pf_guest_no_fault(vcpu, PF_READ, TEST_GPA + half, pages, 1, leaves);
@@ -91,7 +91,7 @@ static void maps_1g_page(void)
 	pf_map(vcpu, gpa + SZ_2M, PAGE_SIZE);
 	d = pf_stats_since(vcpu, &before);
 	TEST_ASSERT(d.pages_1g == pf_counts_mappings && !d.pages_2m &&
-		    !d.pages_4k && d.prefaulted == SZ_1G / PAGE_SIZE,
+		    !d.pages_4k && pf_prefaulted(&d, SZ_1G / PAGE_SIZE),
 		    "mapped %lu/%lu/%lu pages of 4K/2M/1G, counted %lu",
 		    d.pages_4k, d.pages_2m, d.pages_1g, d.prefaulted);
 }

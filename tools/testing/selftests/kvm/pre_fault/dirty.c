@@ -37,7 +37,7 @@ static void check_mapped_4k(struct kvm_vcpu *vcpu)
 
 	pf_map(vcpu, TEST_GPA, SIZE);
 	d = pf_stats_since(vcpu, &before);
-	TEST_ASSERT(pf_mapped(&d, NR_PAGES, 0) && d.prefaulted == NR_PAGES,
+	TEST_ASSERT(pf_mapped(&d, NR_PAGES, 0) && pf_prefaulted(&d, NR_PAGES),
 		    "mapped %lu pages of 4K, %lu of 2M, counted %lu",
 		    d.pages_4k, d.pages_2m, d.prefaulted);
 }

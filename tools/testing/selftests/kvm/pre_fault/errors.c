@@ -41,7 +41,7 @@ static void check_partial(struct kvm_vcpu *vcpu, int err)
 	pf_expect(vcpu, TEST_GPA + GOOD - PAGE_SIZE, 2 * PAGE_SIZE, 0, PAGE_SIZE);
 	pf_expect(vcpu, TEST_GPA + GOOD, SIZE - GOOD, err, 0);
 	d = pf_stats_since(vcpu, &before);
-	TEST_ASSERT(d.prefaulted == NR_GOOD && pf_mapped(&d, NR_GOOD, 0),
+	TEST_ASSERT(pf_prefaulted(&d, NR_GOOD) && pf_mapped(&d, NR_GOOD, 0),
 		    "%lu pages pre-faulted, %lu mapped", d.prefaulted,
 		    d.pages_4k);
 

@@ -113,7 +113,7 @@ static void existing_partly(void)
 	before = pf_stats(vcpu);
 	pf_map(vcpu, TEST_GPA, SIZE);
 	d = pf_stats_since(vcpu, &before);
-	TEST_ASSERT(d.prefaulted == missing && pf_mapped(&d, missing, 0) &&
+	TEST_ASSERT(pf_prefaulted(&d, missing) && pf_mapped(&d, missing, 0) &&
 		    missing,
 		    "%lu pages pre-faulted, %lu mapped, expected %lu",
 		    d.prefaulted, d.pages_4k, missing);
@@ -130,7 +130,7 @@ static void sub_range_of_huge_page(void)
 	d = pf_stats_since(vcpu, &before);
 	if (d.prefaulted == 1)
 		pf_skip("KVM does not map huge pages here");
-	TEST_ASSERT(pf_mapped(&d, 0, 1) && d.prefaulted == 512,
+	TEST_ASSERT(pf_mapped(&d, 0, 1) && pf_prefaulted(&d, 512),
 		    "mapped %lu pages of 4K, %lu of 2M, counted %lu",
 		    d.pages_4k, d.pages_2m, d.prefaulted);
 	pre_fault_changes_nothing(vcpu, TEST_GPA, SZ_2M);
@@ -138,7 +138,7 @@ static void sub_range_of_huge_page(void)
 	/* From the middle of one into the middle of the next */
 	pf_map(vcpu, TEST_GPA + SZ_2M / 2, SZ_2M);
 	d = pf_stats_since(vcpu, &before);
-	TEST_ASSERT(pf_mapped(&d, 0, 2) && d.prefaulted == 1024,
+	TEST_ASSERT(pf_mapped(&d, 0, 2) && pf_prefaulted(&d, 1024),
 		    "mapped %lu pages of 4K, %lu of 2M, counted %lu",
 		    d.pages_4k, d.pages_2m, d.prefaulted);
 	pf_guest_no_fault(vcpu, PF_READ, TEST_GPA, NR_PAGES, 1, 2);

@@ -106,7 +106,7 @@ static void slot_boundary_in_huge_page(void)
 	pf_expect(vcpu, TEST_GPA + SIZE, SZ_2M, 0, SIZE);
 	pf_expect(vcpu, TEST_GPA + 2 * SIZE, SIZE, ENOENT, 0);
 	d = pf_stats_since(vcpu, &before);
-	TEST_ASSERT(d.prefaulted == NR_PAGES && pf_mapped(&d, NR_PAGES, 0),
+	TEST_ASSERT(pf_prefaulted(&d, NR_PAGES) && pf_mapped(&d, NR_PAGES, 0),
 		    "%lu pages pre-faulted, mapped %lu of 4K, %lu of 2M",
 		    d.prefaulted, d.pages_4k, d.pages_2m);
 }
@@ -176,7 +176,7 @@ static void readonly_slot(void)
 	before = pf_stats(vcpu);
 	pf_map(vcpu, TEST_GPA, SIZE);
 	d = pf_stats_since(vcpu, &before);
-	TEST_ASSERT(d.prefaulted == NR_PAGES && pf_mapped(&d, NR_PAGES, 0),
+	TEST_ASSERT(pf_prefaulted(&d, NR_PAGES) && pf_mapped(&d, NR_PAGES, 0),
 		    "%lu pages pre-faulted, %lu mapped", d.prefaulted,
 		    d.pages_4k);
 	pf_guest_no_fault(vcpu, PF_READ, TEST_GPA, NR_PAGES, 7, NR_PAGES);

@@ -10,9 +10,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "test_util.h"
-#include "kvm_util.h"
-#include "processor.h"
+#include "base.h"
 
 /* Tests and guests have pages of 4K; not every architecture's library says so. */
 #ifndef PAGE_SIZE
@@ -86,8 +84,8 @@ __noreturn __printf(1, 2) void pf_skip(const char *fmt, ...);
  * Run the tests in @groups whose names match the pattern @only, or all of them
  * for NULL, as TAP, and exit.
  */
-__noreturn void pf_run_tests(const struct pf_test * const groups[],
-			     unsigned int nr_groups, const char *only);
+void pf_run_tests(const struct pf_test * const groups[], unsigned int nr_groups,
+		  const char *only);
 void pf_list_tests(const struct pf_test * const groups[], unsigned int nr_groups);
 
 /*
@@ -195,7 +193,11 @@ struct pf_stats pf_stats_since(struct kvm_vcpu *vcpu,
 			       const struct pf_stats *before);
 /* Each of the guest's exits, be it for a fault or something else; has no price. */
 uint64_t pf_nr_exits(struct kvm_vcpu *vcpu);
-/* So many mappings more than before, as far as KVM counts them. */
+/* Does KVM count the pages that are pre-faulted?  Known with the first pf_stats() */
+extern bool pf_counts_prefaults;
+/* So many pages more than before, as far as KVM counts them. */
+bool pf_prefaulted(const struct pf_stats *since, uint64_t nr);
+bool pf_fixed(const struct pf_stats *since, uint64_t nr);
 bool pf_mapped(const struct pf_stats *since, uint64_t nr_4k, uint64_t nr_2m);
 /* The 4K pages that the guest's first access to them has mapped */
 uint64_t pf_mapped_by_guest(const struct pf_stats *since);

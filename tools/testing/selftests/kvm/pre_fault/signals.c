@@ -74,7 +74,7 @@ static void signal_partial_progress(void)
 
 	TEST_ASSERT(interrupted, "no signal ever ended a call");
 	d = pf_stats_since(vcpu, &before);
-	TEST_ASSERT(d.prefaulted == total / PAGE_SIZE &&
+	TEST_ASSERT(pf_prefaulted(&d, total / PAGE_SIZE) &&
 		    pf_mapped(&d, total / PAGE_SIZE, 0),
 		    "%lu of %llu pages pre-faulted", d.prefaulted,
 		    total / PAGE_SIZE);

@@ -138,7 +138,7 @@ static void userfaultfd_signal(void)
 	pf_join(thread);
 
 	d = pf_stats_since(vcpu, &before);
-	TEST_ASSERT(d.prefaulted == STOP_PAGE, "%lu pages pre-faulted",
+	TEST_ASSERT(pf_prefaulted(&d, STOP_PAGE), "%lu pages pre-faulted",
 		    d.prefaulted);
 
 	/* And on from there */
@@ -323,7 +323,7 @@ static void check_eagain(bool move)
 	pf_expect(other, TEST_GPA + 2 * PAGE_SIZE, SIZE, EAGAIN, 0);
 	pf_expect(other, TEST_GPA - SIZE, 2 * SIZE, 0, SIZE);
 	d = pf_stats_since(other, &before);
-	TEST_ASSERT(d.prefaulted == NR_PAGES, "%lu pages pre-faulted",
+	TEST_ASSERT(pf_prefaulted(&d, NR_PAGES), "%lu pages pre-faulted",
 		    d.prefaulted);
 
 	serve_page(&s, page);

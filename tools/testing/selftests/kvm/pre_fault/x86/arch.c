@@ -15,7 +15,7 @@ bool pf_shadow_paging(void)
 
 bool pf_has_accessed_bit(void)
 {
-	return !is_intel_cpu() || get_kvm_intel_param_bool("eptad");
+	return !host_cpu_is_intel || get_kvm_intel_param_bool("eptad");
 }
 
 /*
@@ -33,11 +33,9 @@ void pf_arch_init(void)
 	__vm_vcpu_add(vm, 0);
 }
 
-/* The benchmark runs on KVMs that do not have it, as well. */
 bool pf_arch_stat(const char *name, uint64_t *value)
 {
-	*value = 0;
-	return !strcmp(name, "pf_prefaulted");
+	return false;
 }
 
 void pf_arch_vcpu_init(struct kvm_vcpu *vcpu)

@@ -91,14 +91,14 @@ static void smm_address_space(void)
 	pf_map(vcpu, smram, SIZE);
 	pf_expect(vcpu, TEST_GPA, SIZE, ENOENT, 0);
 	d = pf_stats_since(vcpu, &before);
-	TEST_ASSERT(d.prefaulted == NR_PAGES, "%lu pages pre-faulted",
+	TEST_ASSERT(pf_prefaulted(&d, NR_PAGES), "%lu pages pre-faulted",
 		    d.prefaulted);
 
 	set_smm(vcpu, false);
 	pf_expect(vcpu, smram, SIZE, ENOENT, 0);
 	pf_map(vcpu, TEST_GPA, SIZE);
 	d = pf_stats_since(vcpu, &before);
-	TEST_ASSERT(d.prefaulted == 2 * NR_PAGES, "%lu pages pre-faulted",
+	TEST_ASSERT(pf_prefaulted(&d, 2 * NR_PAGES), "%lu pages pre-faulted",
 		    d.prefaulted);
 }
 
@@ -164,7 +164,7 @@ static void not_accessed(void)
 	pf_map(vcpu, TEST_GPA, SIZE);
 	text = pf_trace_stop();
 
-	if (!is_intel_cpu())
+	if (!host_cpu_is_intel)
 		accessed = NPT_ACCESSED;
 	else if (pf_has_accessed_bit())
 		accessed = EPT_ACCESSED;
