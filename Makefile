@@ -5,39 +5,27 @@
 
 MAKEFLAGS += --no-print-directory
 
+variables := ARCH BASE CCACHE_DIR CHECK CPU DEBUG FORCE LINUX RELEASE SEED SIGNOFF \
+	     STRICT T V
 # What these are in the caller's environment is none of our business.
-T :=
-CHECK :=
-CPU :=
-DEBUG :=
-RELEASE :=
-SEED :=
-LINUX :=
-FORCE :=
-STRICT :=
-SIGNOFF :=
-V ?=
-# All are tested where none is named.
-ARCHS := $(or $(ARCH),x86_64 arm64 riscv)
-ARCH ?= x86_64
-export ARCH ARCHS CHECK CPU DEBUG FORCE LINUX RELEASE SEED SIGNOFF STRICT T V
+$(foreach v,$(filter-out ARCH CCACHE_DIR V,$(variables)),$(eval $v :=))
+# Where none is named, make test takes all that a base serves.
+ARCHS := $(ARCH)
+export $(variables) ARCHS
 
 .PHONY: all tree kernel run bench test regress series deb sync shell clean help
 .NOTPARALLEL:
 
 all: help
 
-ifneq ($(filter kernel run bench test regress shell,$(MAKECMDGOALS)),)
-ifeq ($(filter x86_64 arm64 riscv,$(ARCH)),)
-$(error ARCH=$(ARCH): x86_64, arm64 or riscv)
-endif
-endif
-
-ifeq ($(ARCH),riscv)
-ifneq ($(filter regress,$(MAKECMDGOALS)),)
-$(error make regress: not for $(ARCH))
-endif
-endif
+# What is wrong with a BASE, ARCH or CHECK, scripts/env.sh tells, before anything is
+# installed or unpacked.
+given := $(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $v)),$v))
+unknown := $(filter-out $(variables),$(given))
+$(if $(unknown),$(error $(unknown): no such variable, make help lists them))
+one_of = $(if $(filter-out $2,$($1)),$(error $1=$($1): $2))
+$(call one_of,CPU,amd intel)
+$(call one_of,DEBUG,1 kasan kcsan)
 
 tree:
 	@scripts/packages tree
@@ -51,9 +39,10 @@ bench: tree
 	@scripts/packages bench
 	@scripts/bench
 
-test: tree
-	@for arch in $(ARCHS); do ARCH=$$arch scripts/packages test || exit; done
-	@scripts/test
+test:
+	@BASES=$$(scripts/bases) && export BASES && scripts/packages test && \
+	for base in $$BASES; do BASE=$$base scripts/tree || exit; done && \
+	scripts/test
 
 regress: tree
 	@scripts/packages run
@@ -76,27 +65,30 @@ clean:
 	@rm -rf build
 
 define help_text
-make tree      unpack Linux 6.1 to build/linux, lay our files in, apply our edits
+make tree      unpack the base, a Linux kernel, to build/BASE/linux, lay our files
+               in, apply our edits
 make kernel    build the small kernel; the last line is where its image is
 make run       boot it under emulation and show what pre-faulting buys
-make bench     measure it against the upstream kernel, 6.12: a table, a plot
-               and which goals are met, in build/bench
-make test      build and run all tests; the last line counts them
+make bench     measure it against upstream's ioctl: a table, a plot and which
+               goals are met, in build/BASE/bench
+make test      build and run all tests, on all bases; the last line counts them
 make regress   run the kernel's own KVM selftests on the base and on ours, and
-               compare what a guest's faults and exits cost; make test does, too
-make series    write the patches, for git am, to build/series
+               compare what a guest's faults and exits cost
+make series    write the patches, for git am, to build/BASE/series
 make deb       build kvm-pre-fault-dkms, Debian's package with the modules for
-               the stock kernel, in build/deb
-make sync      take what was edited in build/linux back into our files
+               stock kernels, in build/deb
+make sync      take what was edited in build/BASE/linux back into our files
 make shell     a shell in the emulated machine
 make clean     remove build/, where everything made is
 make help      this text
 
-LINUX=PATH     another 6.1.y than Debian's: a directory or a tarball
+BASE=V         the kernel series to work on: $(bases). Without it, that of
+               the Debian here ($(default)); make test takes all of them
+LINUX=PATH     another kernel than Debian's of that series, a directory or a
+               tarball; without BASE=, it is for the nearest base
 ARCH=arm64     make kernel, run, bench, test, regress, shell: cross-built, and on
-               arm64's machines, or with ARCH=riscv (not regress) on riscv64's;
-               make bench has no other kernel to compare with there, make test
-               takes all architectures unless told which one
+               arm64's machines, for a base that serves it; make test takes all
+               architectures unless told which one
 T=NAME         make test: run only the test of that name
 CPU=amd|intel  make test: run only the machines of that maker
 DEBUG=1|kcsan  make test: run only the machines with the debug kernel (lockdep,
@@ -104,17 +96,19 @@ DEBUG=1|kcsan  make test: run only the machines with the debug kernel (lockdep,
 RELEASE=1      make test: take as long as befits a release
 SEED=N         make test: the random numbers that a failure was printed with
 V=1            show all output of long steps; it is in build/log/ anyway
-FORCE=1        make tree: our files win over edits made in build/linux,
+FORCE=1        make tree: our files win over edits made in build/BASE/linux,
                make sync: the edits win
 STRICT=1       make bench: a goal that is missed is a failure
 CHECK=1        make series: try each patch as a maintainer would: it builds for all
-               architectures (or for that of CHECK=x86_64, i386, arm64, riscv), with
-               nothing new said by the compiler and by sparse, and the kernel's
-               scripts for patches have nothing to say
+               architectures that it could break (or for that of CHECK=x86_64, i386,
+               arm64, s390), with nothing new said by the compiler and by sparse, and
+               the kernel's scripts for patches have nothing to say
 SIGNOFF=1      make series: add your Signed-off-by
 CCACHE_DIR=DIR the compiler cache, instead of build/ccache
 endef
 
+help: bases = $(shell scripts/bases -l)
+help: default = $(shell scripts/bases -d)
 help:
 	$(info $(help_text))
 	@:

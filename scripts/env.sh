@@ -9,7 +9,6 @@ export LC_ALL=C
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 top=$(pwd -P)
-arch=${ARCH:-x86_64}
 roots=(arch virt include Documentation tools MAINTAINERS)
 : "${CCACHE_DIR:=$top/build/ccache}"
 export CCACHE_DIR
@@ -18,6 +17,21 @@ mkdir -p build/log
 die() {
 	echo "${0##*/}: $*" >&2
 	exit 1
+}
+
+# What was asked for cannot be.
+refuse() {
+	echo "$*" >&2
+	exit 1
+}
+
+# "a, b or c"
+or_list() {
+	local list
+
+	printf -v list '%s, ' "${@:1:$#-1}"
+	list=${list%, }
+	echo "${list:+$list or }${*: -1}"
 }
 
 # One script at a time changes build/, with those that it calls.
@@ -31,28 +45,135 @@ lock() {
 	export LOCKED=yes
 }
 
-# Paths of all that goes into the kernel's tree, edits as X.patch. Where git
-# knows this directory, what it ignores (editor and build leavings) stays out.
-own_files() {
-	local f
-
-	if [[ $(git rev-parse --show-toplevel 2>/dev/null) == "$top" ]]; then
-		git ls-files -co --exclude-standard -- "${roots[@]/%/*}"
-	else
-		find . -mindepth 1 \( -path ./build -o -path ./.git \) -prune -o \
-			-type f ! -name '*~' ! -name '*.orig' ! -name '*.rej' \
-			! -name '*.o' ! -name '.*.swp' -printf '%P\n'
-	fi | sort -u | while read -r f; do
-		case $f in
-		arch/*|virt/*|include/*|Documentation/*|tools/*|MAINTAINERS*)
-			[[ ! -f $f ]] || echo "$f" ;;
-		esac
-	done
+# base_key BASE KEY: the values of a key in bases/BASE/base
+base_key() {
+	sed -n "s/^$2:[[:space:]]*//p" "bases/$1/base"
 }
 
-# The name in the kernel's tree of one of our files
-tree_name() {
-	echo "${1%.patch}"
+# "6.1.192" of a source directory or a tarball
+version_of() {
+	local makefile=Makefile
+
+	if [[ -d $1 ]]; then
+		cat "$1/$makefile"
+	else
+		# Nothing is read beyond the first match.
+		tar -xOf "$1" --occurrence=1 --wildcards \
+			--no-wildcards-match-slash "*/$makefile"
+	fi 2>/dev/null |
+	awk '/^(VERSION|PATCHLEVEL|SUBLEVEL) = / { v = v (v == "" ? "" : ".") $3 }
+	     /^NAME = / { exit }
+	     END { print v }' || :
+}
+
+# The base whose series is nearest to a version; 20 releases make a major one.
+nearest_base() {
+	printf '%s\n' "${bases[@]}" | awk -v version="$1" '
+	function release(v,	n) {
+		split(v, n, ".")
+		return n[1] * 20 + n[2]
+	}
+	{
+		d = release($1) - release(version)
+		d = d < 0 ? -d : d
+		if (NR == 1 || d < least) {
+			least = d
+			nearest = $1
+		}
+	}
+	END { print nearest }'
+}
+
+# Does a base serve an architecture?
+serves() {
+	[[ " $(base_key "$1" archs) " == *" $2 "* ]]
+}
+
+# The base of the Debian that this is, else the newest, that serves $ARCH
+default_base() {
+	local v debian choice=
+
+	debian=$(sed -n 's/^\(ID\|VERSION_ID\)="\{0,1\}\([^"]*\)"\{0,1\}$/\2/p' \
+		/etc/os-release 2>/dev/null | sort -r | paste -sd ' ')
+	for v in "${bases[@]}"; do
+		serves "$v" "$arch" || continue
+		if [[ -z $choice || $debian == "debian $(base_key "$v" debian)" ]]; then
+			choice=$v
+		fi
+	done
+	echo "${choice:-$newest}"
+}
+
+# Each folder of bases/ is a base. The newest, which is the root, comes first.
+mapfile -t bases < <(printf '%s\n' bases/*/base | cut -d / -f 2 | sort -rV)
+newest=${bases[0]}
+arch=${ARCH:-x86_64}
+base=${BASE:-}
+if [[ -z $base && -n ${LINUX:-} ]]; then
+	[[ -e $LINUX ]] || refuse "LINUX=$LINUX does not exist"
+	base=$(version_of "$LINUX")
+	[[ -n $base ]] || refuse "LINUX=$LINUX: neither a kernel tree nor a tarball of one"
+	base=$(nearest_base "$base")
+fi
+base=${base:-$(default_base)}
+[[ " ${bases[*]} " == *" $base "* ]] || refuse "BASE=$base: $(or_list "${bases[@]}")"
+export BASE=$base
+read -ra archs <<<"$(base_key "$base" archs)"
+serves "$base" "$arch" || refuse "ARCH=$arch: $(or_list "${archs[@]}") with BASE=$base"
+# What make series CHECK=1 compiles for
+read -ra compile_for <<<"$(base_key "$base" compiles)"
+[[ " 1 ${compile_for[*]} " == *" ${CHECK:-1} "* ]] ||
+	refuse "CHECK=$CHECK: $(or_list 1 "${compile_for[@]}") with BASE=$base"
+b=build/$base
+mkdir -p "$b"
+
+# Files of ours below a directory, by their names from there. Where git knows this
+# directory, what it ignores (editor and build leavings) stays out.
+files_in() {
+	(
+		cd "$1" || exit
+		if [[ $(git rev-parse --show-toplevel 2>/dev/null) == "$top" ]]; then
+			git ls-files -co --exclude-standard -- "${roots[@]/%/*}"
+		else
+			find "${roots[@]}" MAINTAINERS.patch -type f ! -name '*~' \
+				! -name '*.orig' ! -name '*.rej' ! -name '*.o' \
+				! -name '.*.swp' 2>/dev/null
+		fi | sort -u | while read -r f; do
+			case $f in
+			arch/*|virt/*|include/*|Documentation/*|tools/*|MAINTAINERS*)
+				[[ ! -f $f ]] || echo "$f" ;;
+			esac
+		done
+	)
+}
+
+# All that goes into the kernel's tree of the base: "NAME FILE", NAME being that in
+# the tree, and FILE ours, X.patch for an edit of X. A file in bases/$base takes the
+# place of the root's.
+own_files() {
+	{
+		files_in . | sed 's/.*/root & &/'
+		base_key "$base" drop | sed 's/.*/drop &/'
+		files_in "bases/$base" | sed "s|.*|base & bases/$base/&|"
+	} | awk '
+	# A / at the end takes all that is below, as in MAINTAINERS.
+	function dropped(name,	i) {
+		for (i in drop)
+			if (i ~ /\/$/ ? index(name, i) == 1 : name == i)
+				return 1
+		return 0
+	}
+	$1 == "drop" { drop[$2]; next }
+	{ sub(/\.patch$/, "", $2) }
+	$1 == "root" { root[$2] = $3; next }
+	{ file[$2] = $3 }
+	END {
+		for (name in root)
+			if (!(name in file) && !dropped(name))
+				file[name] = root[name]
+		for (name in file)
+			print name, file[name]
+	}' | sort
 }
 
 # Same bytes and same execute permission
@@ -66,36 +187,29 @@ put() {
 	cp --remove-destination "$1" "$2"
 }
 
-# "6.1.192" of a source directory
-version_of() {
-	awk '/^(VERSION|PATCHLEVEL|SUBLEVEL) = / { v = v (v == "" ? "" : ".") $3 }
-	     /^NAME = / { exit }
-	     END { print v }' "$1/Makefile" 2>/dev/null || :
-}
-
-# Make sure that build/base has the named files as they are in the base. The
+# Make sure that $b/base has the named files as they are in the base. The
 # tree's own copy does, unless it was written to since the base was unpacked.
 pristine() {
-	local f src strip=() missing=()
+	local f src absent=()
 
 	for f; do
-		[[ ! -e build/base/$f ]] || continue
-		if [[ -e build/linux/$f && ! build/linux/$f -nt build/unpacked ]]; then
-			mkdir -p "build/base/$(dirname "$f")"
-			cp -p "build/linux/$f" "build/base/$f"
+		[[ ! -e $b/base/$f ]] || continue
+		if [[ -e $b/linux/$f && ! $b/linux/$f -nt $b/unpacked ]]; then
+			mkdir -p "$b/base/$(dirname "$f")"
+			cp -p "$b/linux/$f" "$b/base/$f"
 		else
-			missing+=("$f")
+			absent+=("$f")
 		fi
 	done
-	((${#missing[@]})) || return 0
+	((${#absent[@]})) || return 0
 
-	src=$(sed -n 's/^path //p' build/base.id)
+	src=$(sed -n 's/^path //p' "$b/base.id")
 	if [[ -d $src ]]; then
-		tar -C "$src" -cf - "${missing[@]}" | tar -C build/base -xf -
+		tar -C "$src" -cf - "${absent[@]}" | tar -C "$b/base" -xf -
 	else
-		mkdir -p build/base
-		tar -C build/base --strip-components=1 --wildcards \
-			--no-wildcards-match-slash -xf "$src" "${missing[@]/#/*/}"
+		mkdir -p "$b/base"
+		tar -C "$b/base" --strip-components=1 --wildcards \
+			--no-wildcards-match-slash -xf "$src" "${absent[@]/#/*/}"
 	fi
 }
 

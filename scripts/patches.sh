@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash disable=SC2034,SC2154
 # The series on the pristine base, patch by patch, for the check-* scripts that
-# look at it so: sourced after tap.sh's tap_start. build/check/linux is the tree,
-# with a git of its own that knows no file but those that we edit.
+# look at it so: sourced after tap.sh's tap_start. $b/check/linux is the tree, with
+# a git of its own that knows no file but those that we edit.
 
-linux=build/check/linux
+linux=$b/check/linux
 
 # Write the series and go back to the base. Those that we edit are new copies:
 # kbuild must see that they went back.
@@ -12,20 +12,20 @@ patches_start() {
 	local f
 
 	scripts/series || return
-	patches=(build/series/*.patch)
+	patches=("$b"/series/*.patch)
 	patches=("${patches[@]:1}")
 
-	rm -rf $linux $linux.id
-	scripts/pristine $linux || return
+	rm -rf "$linux" "$linux.id"
+	scripts/pristine "$linux" || return
 	git init -q --bare "$work/git" || return
 	export GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null
 	unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
 	git=(git --git-dir="$work/git" --work-tree="$top/$linux"
 	     -c user.name=check -c user.email=check@localhost -c core.autocrlf=false)
 	while read -r f; do
-		[[ ! -e build/base/$f ]] || (cd $linux && "${git[@]}" add -f "$f") || return
-	done < <(cd build/laid && find . -type f -printf '%P\n')
-	(cd $linux && "${git[@]}" commit -q --allow-empty -m base &&
+		[[ ! -e $b/base/$f ]] || (cd "$linux" && "${git[@]}" add -f "$f") || return
+	done < <(cd "$b/laid" && find . -type f -printf '%P\n')
+	(cd "$linux" && "${git[@]}" commit -q --allow-empty -m base &&
 		"${git[@]}" tag base)
 }
 
@@ -46,14 +46,14 @@ unknown() {
 patch_style() {
 	local status=0
 
-	(cd $linux && scripts/checkpatch.pl --strict --terse --show-types \
+	(cd "$linux" && scripts/checkpatch.pl --strict --terse --show-types \
 		--no-summary --color=never "$top/$1") >"$work/checkpatch" 2>&1 || status=$?
 	unknown checkpatch <"$work/checkpatch"
 	[[ $status == 0 || -s $work/checkpatch ]] || echo "checkpatch.pl: status $status"
 }
 
 patch_apply() {
-	(cd $linux && "${git[@]}" am -q "$top/$1")
+	(cd "$linux" && "${git[@]}" am -q "$top/$1")
 }
 
 # The files of the kernel's tree that a patch writes to
@@ -95,7 +95,7 @@ warnings_in() {
 
 # Those of them that are about lines of ours; some of the base's have warnings, too.
 warnings_of_ours() {
-	(cd $linux && "${git[@]}" diff -U0 base HEAD) | awk '
+	(cd "$linux" && "${git[@]}" diff -U0 base HEAD) | awk '
 	FNR == NR && /^\+\+\+ b\// { file = substr($2, 3) }
 	FNR == NR && /^@@/ {
 		n = split(substr($3, 2), at, ",")
