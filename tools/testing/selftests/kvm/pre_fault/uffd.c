@@ -252,6 +252,7 @@ struct blocked {
 	uint64_t new_size;
 	void *mem;
 	int ret;
+	bool returned;
 };
 
 static void *block_fn(void *arg)
@@ -259,6 +260,7 @@ static void *block_fn(void *arg)
 	struct blocked *b = arg;
 
 	b->ret = pf_call(b->vcpu, &b->range);
+	WRITE_ONCE(b->returned, true);
 	return NULL;
 }
 
@@ -306,6 +308,9 @@ static void check_eagain(bool move)
 	page = pf_uffd_wait(s.fd);
 	updater = pf_thread(update_slot_fn, &b);
 
+	/* Have a call that does not end by itself interrupted. */
+	pf_catch(SIGALRM);
+	alarm(PATIENCE * pf_slowness);
 	end = pf_now() + PATIENCE * pf_slowness;
 	do {
 		range = (struct kvm_pre_fault_memory) {
@@ -329,6 +334,7 @@ static void check_eagain(bool move)
 	serve_page(&s, page);
 	pf_join(blocker);
 	pf_join(updater);
+	alarm(0);
 	TEST_ASSERT(!b.ret || b.ret == EAGAIN || b.ret == ENOENT,
 		    "errno %d (%s) for the call that waited", b.ret,
 		    strerror(b.ret));
@@ -347,6 +353,80 @@ static void eagain_memslot_move(void)
 	check_eagain(true);
 }
 
+static void *delete_other_fn(void *arg)
+{
+	struct kvm_vcpu *vcpu = arg;
+
+	vm_set_user_memory_region(vcpu->vm, TEST_SLOT2, 0, TEST_GPA + SIZE, 0,
+				  NULL);
+	return NULL;
+}
+
+static void wait_unmapped(struct kvm_vcpu *vcpu)
+{
+	double end = pf_now() + pf_slowness;
+
+	do
+		usleep(10000);
+	while (pf_now() < end && (!pf_counts_mappings || pf_stats(vcpu).pages_4k));
+}
+
+/*
+ * Deleting a memslot waits for SRCU readers before and after it makes the roots
+ * of the VM obsolete. A call that begins in between, and stops at a page, comes
+ * back to an obsolete root while the deletion waits for it: to retry with that
+ * root is to retry for ever.
+ */
+static void other_memslot_deleted(void)
+{
+	struct kvm_vcpu *vcpus[2] = { pf_raw_vcpu() };
+	struct blocked b[2] = {};
+	pthread_t blockers[2], deleter;
+	struct server s = { .mem = missing_memory() };
+	void *pages[2];
+	double end;
+	int i;
+
+	vcpus[1] = __vm_vcpu_add(vcpus[0]->vm, 1);
+	pf_arch_vcpu_init(vcpus[1]);
+	vm_set_user_memory_region(vcpus[0]->vm, TEST_SLOT, 0, TEST_GPA, SIZE,
+				  s.mem);
+	vm_set_user_memory_region(vcpus[0]->vm, TEST_SLOT2, 0, TEST_GPA + SIZE,
+				  SIZE, pf_mem(PF_ANON, SIZE, 0));
+	pf_map(vcpus[1], TEST_GPA + SIZE, SIZE);
+	s.fd = uffd_missing(s.mem, SIZE);
+
+	for (i = 0; i < 2; i++) {
+		b[i].vcpu = vcpus[i];
+		b[i].range.gpa = TEST_GPA + i * PAGE_SIZE;
+		b[i].range.size = PAGE_SIZE;
+		blockers[i] = pf_thread(block_fn, &b[i]);
+		pages[i] = pf_uffd_wait(s.fd);
+		if (i)
+			break;
+		/* The deletion has all the time to get to where it waits. */
+		deleter = pf_thread(delete_other_fn, vcpus[0]);
+		usleep(100000 * pf_slowness);
+	}
+
+	serve_page(&s, pages[0]);
+	pf_join(blockers[0]);
+	wait_unmapped(vcpus[0]);
+	serve_page(&s, pages[1]);
+
+	end = pf_now() + PATIENCE * pf_slowness;
+	while (!READ_ONCE(b[1].returned)) {
+		TEST_ASSERT(pf_now() < end, "the pre-fault does not end");
+		usleep(1000);
+	}
+	pf_join(blockers[1]);
+	pf_join(deleter);
+	for (i = 0; i < 2; i++)
+		TEST_ASSERT(!b[i].ret && !b[i].range.size, "errno %d (%s)",
+			    b[i].ret, strerror(b[i].ret));
+	pf_expect(vcpus[1], TEST_GPA + SIZE, SIZE, ENOENT, 0);
+}
+
 const struct pf_test pf_uffd_tests[] = {
 	PF_TEST(eintr_pending),
 	PF_TEST(userfaultfd_served),
@@ -354,5 +434,6 @@ const struct pf_test pf_uffd_tests[] = {
 	PF_TEST(userfaultfd_sigkill),
 	PF_TEST(eagain_memslot_delete),
 	PF_TEST(eagain_memslot_move),
+	PF_TEST(other_memslot_deleted),
 	{ }
 };

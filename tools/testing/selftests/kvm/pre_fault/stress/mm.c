@@ -437,7 +437,11 @@ static void op_move_pages(struct worker *w)
 		nodes[i] = node;
 		status[i] = -1;
 	}
-	syscall(SYS_move_pages, 0, (long)nr, pages, nodes, status, MPOL_MF_MOVE);
+	if (syscall(SYS_move_pages, 0, (long)nr, pages, nodes, status,
+		    MPOL_MF_MOVE) < 0 && errno == ENOSYS) {
+		op_missing(OP_MOVE_PAGES, "no move_pages()");
+		return;
+	}
 	for (i = 0; i < nr; i++) {
 		if (status[i] == node) {
 			did(w, OP_MOVE_PAGES);
