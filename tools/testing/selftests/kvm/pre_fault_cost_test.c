@@ -135,7 +135,6 @@ static void measure_exits(const struct pf_exit *kind)
 	struct kvm_vm *vm;
 
 	vm = vm_create_with_one_vcpu(&vcpu, guest_exits);
-	ucall_init(vm, NULL);
 	virt_map(vm, PF_MMIO_GPA, PF_MMIO_GPA, 1);
 	vcpu_args_set(vcpu, 2, kind->once, kind->reason ? ~0ul : NR_EXITS);
 	time_runs(vcpu, kind->reason, kind->reason ? NR_WARM_UP : 1);

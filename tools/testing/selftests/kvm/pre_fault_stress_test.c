@@ -109,7 +109,8 @@ static void print_page(const struct area *area, unsigned int page)
 
 	ksft_print_msg("%s page %u at gpa %#lx, it is %.4f s now\n",
 		       kind_names[area->kind], page,
-		       area->gpa + page * PAGE_SIZE, pf_now() - stress.start);
+		       (uint64_t)(area->gpa + page * PAGE_SIZE),
+		       pf_now() - stress.start);
 	ksft_print_msg("slot: buffer %u, flags %#x, change %u\n", area->cur,
 		       area->flags, area->seq);
 	for (i = 0; i < NR_BUFS; i++) {

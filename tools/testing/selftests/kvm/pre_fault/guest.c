@@ -81,7 +81,7 @@ void pf_guest_main(uint64_t id)
 
 static struct guest_cmd *guest_cmd(struct kvm_vcpu *vcpu)
 {
-	return addr_gva2hva(vcpu->vm, (vm_vaddr_t)&guest_cmds[vcpu->id]);
+	return addr_gva2hva(vcpu->vm, (gva_t)&guest_cmds[vcpu->id]);
 }
 
 uint64_t pf_guest_finish(struct kvm_vcpu *vcpu)
@@ -97,7 +97,7 @@ uint64_t pf_guest_finish(struct kvm_vcpu *vcpu)
 
 void pf_plan(struct kvm_vcpu *vcpu, const uint8_t *seeds, uint64_t npages)
 {
-	uint8_t *plan = addr_gva2hva(vcpu->vm, (vm_vaddr_t)guest_plan);
+	uint8_t *plan = addr_gva2hva(vcpu->vm, (gva_t)guest_plan);
 
 	TEST_ASSERT(npages <= PF_PLAN_PAGES, "a plan of %lu pages", npages);
 	memcpy(plan, seeds, npages);
@@ -165,7 +165,6 @@ struct kvm_vm *pf_guest_vm(unsigned int nr_vcpus, struct kvm_vcpu *vcpus[])
 
 	TEST_ASSERT(nr_vcpus <= MAX_TEST_VCPUS, "%u vCPUs", nr_vcpus);
 	vm = vm_create_with_vcpus(nr_vcpus, pf_guest_main, vcpus);
-	ucall_init(vm, NULL);
 	pf_guest_map(vm);
 
 	for (i = 0; i < nr_vcpus; i++) {

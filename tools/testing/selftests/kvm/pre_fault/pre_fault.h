@@ -10,9 +10,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "test_util.h"
-#include "kvm_util.h"
-#include "processor.h"
+#include "base.h"
 
 /* Tests and guests have pages of 4K; not every architecture's library says so. */
 #ifndef PAGE_SIZE
@@ -86,8 +84,8 @@ __noreturn __printf(1, 2) void pf_skip(const char *fmt, ...);
  * Run the tests in @groups whose names match the pattern @only, or all of them
  * for NULL, as TAP, and exit.
  */
-__noreturn void pf_run_tests(const struct pf_test * const groups[],
-			     unsigned int nr_groups, const char *only);
+void pf_run_tests(const struct pf_test * const groups[], unsigned int nr_groups,
+		  const char *only);
 void pf_list_tests(const struct pf_test * const groups[], unsigned int nr_groups);
 
 /*

@@ -183,8 +183,8 @@ void pf_list_tests(const struct pf_test * const groups[], unsigned int nr_groups
 	for_tests(groups, nr_groups, NULL, list);
 }
 
-__noreturn void pf_run_tests(const struct pf_test * const groups[],
-			     unsigned int nr_groups, const char *only)
+void pf_run_tests(const struct pf_test * const groups[], unsigned int nr_groups,
+		  const char *only)
 {
 	unsigned int nr = for_tests(groups, nr_groups, only, NULL);
 

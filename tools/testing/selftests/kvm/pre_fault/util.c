@@ -86,9 +86,9 @@ struct pf_stats pf_stats(struct kvm_vcpu *vcpu)
 	close_stats(&file);
 
 	if (pf_counts_mappings) {
-		stats.pages_4k = vm_get_stat(vcpu->vm, "pages_4k");
-		stats.pages_2m = vm_get_stat(vcpu->vm, "pages_2m");
-		stats.pages_1g = vm_get_stat(vcpu->vm, "pages_1g");
+		stats.pages_4k = vm_get_stat(vcpu->vm, pages_4k);
+		stats.pages_2m = vm_get_stat(vcpu->vm, pages_2m);
+		stats.pages_1g = vm_get_stat(vcpu->vm, pages_1g);
 	}
 	return stats;
 }

@@ -94,11 +94,11 @@ void pf_arch_map(struct kvm_vm *vm, uint64_t gpa, uint64_t size)
 {
 	uint64_t *table, end = gpa + size;
 
-	if (vm->page_size != PAGE_SIZE || vm->pgtable_levels != 4)
+	if (vm->page_size != PAGE_SIZE || vm_pgtable_levels(vm) != 4)
 		pf_skip("the guest's page tables are of another shape");
 
 	for (; gpa < end; gpa += SZ_2M) {
-		table = addr_gpa2hva(vm, vm->pgd);
+		table = addr_gpa2hva(vm, vm_pgd(vm));
 		table = next_table(vm, &table[gpa >> 39 & 511]);
 		table = next_table(vm, &table[gpa >> 30 & 511]);
 		table[gpa >> 21 & 511] = gpa | BLOCK | ATTR_NORMAL |

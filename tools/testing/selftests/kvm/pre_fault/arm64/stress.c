@@ -16,7 +16,7 @@ void vm_arch_make(struct kvm_vm *vm)
 {
 	unsigned int i;
 
-	ucall_init(vm, NULL);
+	vm_init_descriptor_tables(vm);
 	virt_map(vm, PF_MMIO_GPA, PF_MMIO_GPA, 1);
 	for (i = 0; i < ESR_EC_NUM; i++)
 		vm_install_sync_handler(vm, VECTOR_SYNC_CURRENT, i,
@@ -25,6 +25,7 @@ void vm_arch_make(struct kvm_vm *vm)
 
 void vcpu_arch_make(struct kvm_vcpu *vcpu)
 {
+	vcpu_init_descriptor_tables(vcpu);
 }
 
 void guest_stop(void)

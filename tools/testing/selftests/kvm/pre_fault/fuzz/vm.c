@@ -34,7 +34,7 @@ void fz_facts_init(void)
 
 	cpuid(0x80000008, &eax, &ebx, &ecx, &edx);
 	fz_facts.phys_bits = eax & 0xff;
-	fz_facts.amd = !is_intel_cpu();
+	fz_facts.amd = !host_cpu_is_intel;
 	fz_facts.svm = fz_facts.amd && kvm_cpu_has(X86_FEATURE_SVM);
 	fz_facts.smm = kvm_has_cap(KVM_CAP_X86_SMM);
 	fz_facts.tdp_mmu = param("/sys/module/kvm/parameters/tdp_mmu");

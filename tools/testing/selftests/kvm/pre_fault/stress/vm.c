@@ -201,7 +201,6 @@ void vm_make(void)
 	unsigned int i;
 
 	stress.vm = vm_create_with_vcpus(stress.nr_vcpus, guest_main, vcpus);
-	vm_init_descriptor_tables(stress.vm);
 	vm_arch_make(stress.vm);
 
 	stress.areas = calloc(NR_KINDS, sizeof(*stress.areas));
@@ -215,11 +214,10 @@ void vm_make(void)
 
 	for (i = 0; i < stress.nr_vcpus; i++) {
 		struct worker *w = add_worker("vCPU", vcpu_main);
-		vm_vaddr_t block = vm_vaddr_alloc_page(stress.vm);
+		gva_t block = vm_alloc_page(stress.vm);
 
 		w->vcpu = vcpus[i];
 		w->block = addr_gva2hva(stress.vm, block);
-		vcpu_init_descriptor_tables(vcpus[i]);
 		vcpu_arch_make(vcpus[i]);
 		vcpu_args_set(vcpus[i], 1, block);
 	}

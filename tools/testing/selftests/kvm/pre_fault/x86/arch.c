@@ -15,7 +15,7 @@ bool pf_shadow_paging(void)
 
 bool pf_has_accessed_bit(void)
 {
-	return !is_intel_cpu() || get_kvm_intel_param_bool("eptad");
+	return !host_cpu_is_intel || get_kvm_intel_param_bool("eptad");
 }
 
 /*

@@ -5,13 +5,9 @@
 #define _GNU_SOURCE
 #include "../pre_fault.h"
 #include "nested.h"
-#include "svm_util.h"
-#include "vmx.h"
 
 #define SIZE		(2 * SZ_2M)
 #define NR_PAGES	(SIZE / PAGE_SIZE)
-
-#define L2_STACK_WORDS	64
 
 enum { FROM_L1 = 1, FROM_L2, DONE_L2 };
 
@@ -29,34 +25,26 @@ static void l2_vmx(void)
 
 /* Start L2, with nested paging if there is a @root for it. */
 static void l1_start_l2(void *arg, void (*svm_main)(void),
-			void (*vmx_main)(void), unsigned long *stack,
-			uint64_t root)
+			void (*vmx_main)(void), uint64_t root)
 {
 	struct svm_test_data *svm = arg;
 	struct vmx_pages *vmx = arg;
 
 	if (this_cpu_has(X86_FEATURE_SVM)) {
-		generic_svm_setup(svm, svm_main, stack);
-		if (root) {
-			svm->vmcb->control.nested_ctl = SVM_NESTED_CTL_NP_ENABLE;
-			svm->vmcb->control.nested_cr3 = root;
-		}
+		svm_prepare_l2(svm, svm_main, root);
 		run_guest(svm->vmcb, svm->vmcb_gpa);
 	} else {
 		GUEST_ASSERT(prepare_for_vmx_operation(vmx));
 		GUEST_ASSERT(load_vmcs(vmx));
-		vmx->eptp_gpa = root;
-		prepare_vmcs(vmx, vmx_main, stack);
+		vmx_prepare_l2(vmx, vmx_main, root);
 		GUEST_ASSERT(!vmlaunch());
 	}
 }
 
 static void l1_guest(void *arg)
 {
-	unsigned long l2_stack[L2_STACK_WORDS];
-
 	GUEST_SYNC(FROM_L1);
-	l1_start_l2(arg, l2_svm, l2_vmx, &l2_stack[L2_STACK_WORDS], 0);
+	l1_start_l2(arg, l2_svm, l2_vmx, 0);
 	GUEST_SYNC(DONE_L2);
 }
 
@@ -71,9 +59,9 @@ static void run_to(struct kvm_vcpu *vcpu, uint64_t stage)
 }
 
 /* What L1 needs to start L2 */
-static vm_vaddr_t alloc_nested(struct kvm_vm *vm)
+static gva_t alloc_nested(struct kvm_vm *vm)
 {
-	vm_vaddr_t arg;
+	gva_t arg;
 
 	if (kvm_cpu_has(X86_FEATURE_SVM))
 		vcpu_alloc_svm(vm, &arg);
@@ -162,10 +150,7 @@ static void l1_restart_l2(void *arg)
 
 static void l1_remap(void *arg, uint64_t root, uint64_t *pde)
 {
-	unsigned long l2_stack[L2_STACK_WORDS];
-
-	l1_start_l2(arg, l2_svm_read, l2_vmx_read, &l2_stack[L2_STACK_WORDS],
-		    root);
+	l1_start_l2(arg, l2_svm_read, l2_vmx_read, root);
 	GUEST_SYNC(FROM_L1);
 	WRITE_ONCE(*pde, (TEST_GPA + SZ_2M) | NESTED_2M);
 	l1_restart_l2(arg);
@@ -173,9 +158,9 @@ static void l1_remap(void *arg, uint64_t root, uint64_t *pde)
 }
 
 /* Map L1's low memory, and 2M at TEST_GPA, where they are. */
-static vm_vaddr_t alloc_nested_tables(struct kvm_vm *vm)
+static gva_t alloc_nested_tables(struct kvm_vm *vm)
 {
-	vm_vaddr_t gva = vm_vaddr_alloc_pages(vm, NESTED_TABLES);
+	gva_t gva = vm_alloc_pages(vm, NESTED_TABLES);
 	uint64_t (*tables)[512] = addr_gva2hva(vm, gva);
 	uint64_t entry = addr_gva2gpa(vm, gva) | NESTED_TABLE;
 	unsigned int i;
@@ -206,13 +191,13 @@ void batch_shadow_pages(void)
 {
 	struct kvm_vcpu *vcpu;
 	struct kvm_vm *vm = vm_create_with_one_vcpu(&vcpu, l1_remap);
-	struct kvm_userspace_memory_region *low = &memslot2region(vm, 0)->region;
-	void *mem = (void *)low->userspace_addr;
-	vm_vaddr_t arg, tables;
+	struct userspace_mem_region *low = memslot2region(vm, 0);
+	void *mem = (void *)low->region.userspace_addr;
+	gva_t arg, tables;
 	uint64_t i, writes;
 
 	arg = alloc_nested(vm);
-	if (kvm_cpu_has(X86_FEATURE_VMX) && !kvm_vm_has_ept(vm))
+	if (kvm_cpu_has(X86_FEATURE_VMX) && !kvm_cpu_has_ept())
 		pf_skip("no nested EPT");
 	tables = alloc_nested_tables(vm);
 	vcpu_args_set(vcpu, 3, arg, addr_gva2gpa(vm, tables),
@@ -225,21 +210,21 @@ void batch_shadow_pages(void)
 	expect_l2_word(vm, TEST_GPA);
 
 	/* L1's and L2's mappings go, the shadow page tables stay. */
-	TEST_ASSERT(!mprotect(mem, low->memory_size, PROT_READ) &&
-		    !mprotect(mem, low->memory_size, PROT_READ | PROT_WRITE),
+	TEST_ASSERT(!mprotect(mem, low->region.memory_size, PROT_READ) &&
+		    !mprotect(mem, low->region.memory_size, PROT_READ | PROT_WRITE),
 		    "mprotect()");
 	/* Have the host map all of it writable, again or for the first time. */
-	for (i = 0; i < low->memory_size; i += PAGE_SIZE) {
+	for (i = 0; i < low->region.memory_size; i += PAGE_SIZE) {
 		uint64_t *word = mem + i;
 
 		WRITE_ONCE(*word, READ_ONCE(*word));
 	}
-	pf_map_pages(vcpu, low->guest_phys_addr, low->memory_size,
-		     low->memory_size / PAGE_SIZE);
+	pf_map_pages(vcpu, low->region.guest_phys_addr, low->region.memory_size,
+		     low->region.memory_size / PAGE_SIZE);
 
-	writes = vm_get_stat(vm, "mmu_pte_write");
+	writes = vm_get_stat(vm, mmu_pte_write);
 	run_to(vcpu, DONE_L2);
 	expect_l2_word(vm, TEST_GPA + SZ_2M);
-	TEST_ASSERT(vm_get_stat(vm, "mmu_pte_write") > writes,
+	TEST_ASSERT(vm_get_stat(vm, mmu_pte_write) > writes,
 		    "KVM has not shadowed the page directory");
 }

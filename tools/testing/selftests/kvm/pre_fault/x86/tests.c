@@ -164,7 +164,7 @@ static void not_accessed(void)
 	pf_map(vcpu, TEST_GPA, SIZE);
 	text = pf_trace_stop();
 
-	if (!is_intel_cpu())
+	if (!host_cpu_is_intel)
 		accessed = NPT_ACCESSED;
 	else if (pf_has_accessed_bit())
 		accessed = EPT_ACCESSED;

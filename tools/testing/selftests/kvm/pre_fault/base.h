@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the selftest libraries of the supported kernels name differently. The
+ * tests use the names of the newest library; here is what it has no name for.
+ */
+#ifndef SELFTEST_KVM_PRE_FAULT_BASE_H
+#define SELFTEST_KVM_PRE_FAULT_BASE_H
+
+#include "test_util.h"
+#include "kvm_util.h"
+#include "processor.h"
+
+static inline u64 vm_pgd(struct kvm_vm *vm)
+{
+	return vm->mmu.pgd;
+}
+
+static inline int vm_pgtable_levels(struct kvm_vm *vm)
+{
+	return vm->mmu.pgtable_levels;
+}
+
+#ifdef __x86_64__
+
+#include "svm_util.h"
+#include "vmx.h"
+
+/* In L1: let L2 begin at @rip, with nested paging if there is a @root for it. */
+static inline void svm_prepare_l2(struct svm_test_data *svm, void *rip, u64 root)
+{
+	svm->ncr3_gpa = root;
+	generic_svm_setup(svm, rip);
+}
+
+static inline void vmx_prepare_l2(struct vmx_pages *vmx, void *rip, u64 root)
+{
+	vmx->eptp_gpa = root;
+	prepare_vmcs(vmx, rip);
+}
+
+#endif /* __x86_64__ */
+
+#endif /* SELFTEST_KVM_PRE_FAULT_BASE_H */
