@@ -18,7 +18,7 @@ STRICT :=
 SIGNOFF :=
 V ?=
 # All are tested where none is named.
-ARCHS := $(or $(ARCH),x86_64 arm64 riscv)
+ARCHS := $(or $(ARCH),x86_64 arm64)
 ARCH ?= x86_64
 export ARCH ARCHS CHECK CPU DEBUG FORCE LINUX RELEASE SEED SIGNOFF STRICT T V
 
@@ -28,14 +28,8 @@ export ARCH ARCHS CHECK CPU DEBUG FORCE LINUX RELEASE SEED SIGNOFF STRICT T V
 all: help
 
 ifneq ($(filter kernel run bench test regress shell,$(MAKECMDGOALS)),)
-ifeq ($(filter x86_64 arm64 riscv,$(ARCH)),)
-$(error ARCH=$(ARCH): x86_64, arm64 or riscv)
-endif
-endif
-
-ifeq ($(ARCH),riscv)
-ifneq ($(filter regress,$(MAKECMDGOALS)),)
-$(error make regress: not for $(ARCH))
+ifeq ($(filter x86_64 arm64,$(ARCH)),)
+$(error ARCH=$(ARCH): x86_64 or arm64)
 endif
 endif
 
@@ -94,9 +88,8 @@ make help      this text
 
 LINUX=PATH     another 6.1.y than Debian's: a directory or a tarball
 ARCH=arm64     make kernel, run, bench, test, regress, shell: cross-built, and on
-               arm64's machines, or with ARCH=riscv (not regress) on riscv64's;
-               make bench has no other kernel to compare with there, make test
-               takes all architectures unless told which one
+               arm64's machines; make bench has no other kernel to compare with
+               there, make test takes both architectures unless told which one
 T=NAME         make test: run only the test of that name
 CPU=amd|intel  make test: run only the machines of that maker
 DEBUG=1|kcsan  make test: run only the machines with the debug kernel (lockdep,
@@ -108,7 +101,7 @@ FORCE=1        make tree: our files win over edits made in build/linux,
                make sync: the edits win
 STRICT=1       make bench: a goal that is missed is a failure
 CHECK=1        make series: try each patch as a maintainer would: it builds for all
-               architectures (or for that of CHECK=x86_64, i386, arm64, riscv), with
+               architectures (or for that of CHECK=x86_64, i386, arm64), with
                nothing new said by the compiler and by sparse, and the kernel's
                scripts for patches have nothing to say
 SIGNOFF=1      make series: add your Signed-off-by

@@ -40,7 +40,6 @@ intel-noept)	params='kvm_intel.ept=0' ;;
 intel-legacy)	params='kvm.tdp_mmu=0' ;;
 intel-legacy-noad)
 		params='kvm.tdp_mmu=0 kvm_intel.eptad=0' ;;
-riscv64)	params='' ;;
 intel-real-nx)	params='kvm_intel.unrestricted_guest=0 kvm.nx_huge_pages=force' ;;
 *)		echo "boot.sh: no machine '$machine'" >&2; exit 2 ;;
 esac
@@ -74,29 +73,6 @@ qemu_arm64()
 			-numa "node,memdev=high,cpus=2-3") ;;
 	esac
 	qemu qemu-system-aarch64 "$@"
-}
-
-# A vCPU may hang where two harts run at once: there is one, which counts. A node
-# has to have a hart, but that of the second one stays off. Memory begins at 2G,
-# and that node has a whole 1G page to give.
-qemu_riscv64()
-{
-	second=/dev/hvc0
-	cmdline="console=ttyS0 $cmdline"
-	nodes=''
-	cpus=(-accel tcg -smp 1 -icount "shift=0,sleep=off" -seed 1)
-	board=(-machine virt -cpu "rv64,h=true" -m 6G -device pci-testdev
-	       -device virtio-serial-device)
-	case $mode in
-	log|shell)
-		board+=(-object "memory-backend-ram,size=3G,id=low"
-			-object "memory-backend-ram,size=3G,id=high"
-			-numa "node,memdev=low,cpus=0"
-			-numa "node,memdev=high,cpus=1")
-		cpus=(-accel tcg -smp 2 -icount "shift=0,sleep=off" -seed 1)
-		cmdline+=" maxcpus=1" ;;
-	esac
-	qemu qemu-system-riscv64 "$@"
 }
 
 # The arguments that give the second line to stdio or to file:PATH
@@ -230,7 +206,6 @@ dir=$(cd "$dir" && pwd)
 log=$dir/console
 case $machine in
 arm64*)		qemu=qemu_arm64 ;;
-riscv64)	qemu=qemu_riscv64 ;;
 *)		qemu=qemu_x86_64 ;;
 esac
 if [ "$mode" = shell ]; then

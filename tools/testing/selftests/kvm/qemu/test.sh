@@ -62,14 +62,13 @@ say()
 # Intel's machines are in Bochs, which a sanitizer would make too slow for a run
 # that is made often; what is counted are the slim kernel's instructions; and
 # Linux in a Linux takes its time.
-# arm64 has the debug kernel only where that is asked for: it builds for long;
-# riscv64 has none.
+# arm64 has the debug kernel only where that is asked for: it builds for long.
 kernel_for()
 {
 	case $1 in
 	*-manners | *-guest)
 		echo kernel ;;
-	intel* | arm64* | riscv64*)
+	intel* | arm64*)
 		echo "kernel${DEBUG:+-$DEBUG}" ;;
 	*)	echo "kernel-${DEBUG:-kasan}" ;;
 	esac
@@ -123,7 +122,6 @@ program_for()
 	# What races with the host is the same there as with VHE.
 	arm64-nvhe)	echo "test ${t:--t !(*race_*)} ${TEST_ARGS:--s $slow -r $((rounds / 5))}" ;;
 	arm64*)		echo "test $t ${TEST_ARGS:--s $slow -r $((rounds / 5))}" ;;
-	riscv64*)	echo "test $t ${TEST_ARGS:--s 3 -r $((rounds / 10))}" ;;
 	*)		echo "test $t ${TEST_ARGS:--s 3 -r $rounds}" ;;
 	esac
 }
