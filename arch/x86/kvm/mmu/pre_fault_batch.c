@@ -1,46 +1,105 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM_PRE_FAULT_MEMORY for x86: install a page table's worth of SPTEs from the
- * host's PTEs.  pre_fault_host.c tells why that is safe.
+ * KVM_PRE_FAULT_MEMORY for x86: install a page table of SPTEs from host PTEs.
+ * See virt/kvm/pre_fault_host.c for why reading the host PTEs is safe.
+ *
+ * mmu_lock is held for read, and RCU keeps the page tables of the TDP MMU.
+ * Write each SPTE that another task can see by cmpxchg against the non-present
+ * value that was read.
  */
 #include <linux/kvm_host.h>
-#include <linux/list.h>
+#include <linux/kvm_pre_fault.h>
 
 #include "mmu.h"
 #include "mmu_internal.h"
 #include "mmutrace.h"
 #include "pre_fault.h"
+#include "pre_fault_base.h"
 #include "spte.h"
 #include "tdp_iter.h"
 #include "tdp_mmu.h"
 
 /*
- * Is all that make_spte() puts into an SPTE besides the pfn the same for all
- * gfns?  Not if some are write-protected for shadow paging or an external user
- * of page tracking, which can't begin while mmu_lock is held; nor if each has a
- * memory type.
+ * Host PTEs that have these bits in common get SPTEs that differ in the pfn only.
+ * PRE_FAULT_PTE_DIRTY is the D bit where clean pages need care to be writable.
  */
-static bool batch_has_templates(struct kvm *kvm)
+#define PTE_CLASS	(KVM_HOST_PTE_CHECK | _PAGE_RW | PRE_FAULT_PTE_DIRTY)
+
+struct spte_batch {
+	const struct kvm_pre_fault_batch *b;
+	/* The page table to fill */
+	struct kvm_mmu_page *sp;
+	/* SPTEs without a pfn, read-only and writable; 0 if not made yet */
+	u64 templates[2];
+	/* The template for host PTEs of this class, 0 if there is none yet */
+	u64 template;
+	pteval_t class;
+};
+
+int kvm_arch_pre_fault_topup(struct kvm_vcpu *vcpu)
 {
-	return !kvm->arch.indirect_shadow_pages &&
-	       hlist_is_singular_node(&kvm->arch.mmu_sp_tracker.node,
-				      &kvm->arch.track_notifier_head.track_notifier_list) &&
-	       !pre_fault_has_memtypes(kvm);
+	return mmu_topup_memory_caches(vcpu, false);
 }
 
-/* Make the SPTE for the i-th page's host PTE, but without the pfn. */
-static u64 batch_make_template(struct pre_fault_batch *b, unsigned long i,
-			       pteval_t pte, bool reusable)
+/*
+ * Return true if the page table maps something.  Count page tables, too, as to
+ * look into these would take too long.
+ */
+bool kvm_tdp_mmu_pre_fault_pt_in_use(u64 spte)
 {
-	bool writable = (pte & _PAGE_RW) && !(b->slot->flags & KVM_MEM_READONLY);
-	const kvm_pfn_t pfn = pte_pfn(__pte(pte));
-	unsigned int access = ACC_ALL;
+	u64 *pt = __va(spte_to_pfn(spte) << PAGE_SHIFT);
+	int i;
+
+	for (i = 0; i < SPTE_ENT_PER_PAGE; i++) {
+		if (is_shadow_present_pte(READ_ONCE(pt[i])))
+			return true;
+	}
+
+	return false;
+}
+
+/* Link a new page table.  Return false if another task changed the SPTE. */
+bool kvm_tdp_mmu_pre_fault_link(struct kvm_vcpu *vcpu, struct tdp_iter *iter)
+{
+	struct kvm_mmu_page *sp;
+
+	if (pre_fault_is_frozen(iter->old_spte))
+		return false;
+
+	sp = tdp_mmu_alloc_sp(vcpu);
+	tdp_mmu_init_child_sp(sp, iter);
+
+	if (!pre_fault_link_sp(vcpu->kvm, iter, sp))
+		return true;
+
+	pre_fault_free_sp(sp);
+	return false;
+}
+
+/*
+ * Return true if make_spte() yields the same for all gfns, but for the pfn.  No
+ * gfn can become write-protected for shadow paging while mmu_lock is held.
+ */
+static bool gfns_are_alike(struct kvm *kvm)
+{
+	return !kvm->arch.indirect_shadow_pages && pre_fault_gfns_are_alike(kvm);
+}
+
+/* Make the SPTE for the @i-th page, but without the pfn. */
+static u64 make_template(struct spte_batch *sb, unsigned int i, kvm_pfn_t pfn,
+			 bool writable, bool reusable)
+{
+	const struct kvm_pre_fault_batch *b = sb->b;
+	unsigned int access = sb->sp->role.access;
 	u64 spte, mmu_writable = 0;
 
+	if (b->slot->flags & KVM_MEM_READONLY)
+		writable = false;
+
 	/*
-	 * With dirty logging, the guest's first write has to be noticed.  To
-	 * make the SPTE writable is then all that is to be done, which needs
-	 * no lock if the SPTE says that it may be.
+	 * With dirty logging, the guest's first write has to fault.  All that is
+	 * to do then is to make the SPTE writable: if it says that it may be, the
+	 * fault takes no lock.
 	 */
 	if (writable && kvm_slot_dirty_track_enabled(b->slot)) {
 		access &= ~ACC_WRITE_MASK;
@@ -48,76 +107,88 @@ static u64 batch_make_template(struct pre_fault_batch *b, unsigned long i,
 		mmu_writable = reusable ? shadow_mmu_writable_mask : 0;
 	}
 
-	make_spte(b->vcpu, b->sp, b->slot, access, b->gfn + i, pfn, 0, true,
-		  true, writable, &spte);
+	spte = pre_fault_make_spte(b->vcpu, sb->sp, b->slot, access, b->gfn + i,
+				   pfn, writable);
 
 	return (spte & ~((u64)pfn << PAGE_SHIFT)) | mmu_writable;
 }
 
 /*
- * Get the template for the i-th page's host PTE, 0 if no SPTE is to be made of
- * that.  Where it is good for more pages than this one, remember it.
+ * Get the template for the @i-th page, 0 if its host PTE is unusable.  Remember
+ * the template if it is good for more pages than this one.
  */
-static noinline u64 batch_template(struct pre_fault_batch *b, unsigned long i,
-				   pteval_t pte)
+static noinline u64 get_template(struct spte_batch *sb, unsigned int i,
+				 pteval_t pte)
 {
-	u64 *template = &b->templates[!!(pte & _PAGE_RW)];
+	const kvm_pfn_t pfn = pte_pfn(__pte(pte));
+	bool writable = pte & _PAGE_RW;
+	bool clean = writable && PRE_FAULT_PTE_DIRTY && !(pte & PRE_FAULT_PTE_DIRTY);
+	u64 *cached, t;
 
-	if (!host_pte_usable(pte))
+	if (!kvm_host_pte_usable(pte))
 		return 0;
 
-	if (!*template) {
-		if (!batch_has_templates(b->vcpu->kvm))
-			return batch_make_template(b, i, pte, false);
-		*template = batch_make_template(b, i, pte, true);
+	/* A page in a read-only slot can't be written to. */
+	if (clean && !(sb->b->slot->flags & KVM_MEM_READONLY))
+		writable = pre_fault_may_write_clean_page(pfn);
+
+	cached = &sb->templates[writable];
+	t = *cached;
+	if (!t) {
+		bool reusable = gfns_are_alike(sb->b->vcpu->kvm);
+
+		t = make_template(sb, i, pfn, writable, reusable);
+		if (!reusable)
+			return t;
+		*cached = t;
 	}
 
-	if (!(pte & _PAGE_SPECIAL)) {
-		b->class = pte & HOST_PTE_CLASS;
-		b->template = *template;
+	/* Clean pages and zero pages are looked at one by one. */
+	if (!clean && !(pte & _PAGE_SPECIAL)) {
+		sb->class = pte & PTE_CLASS;
+		sb->template = t;
 	}
 
-	return *template;
+	return t;
 }
 
-static u64 *batch_sptep(struct pre_fault_batch *b)
+static u64 *first_sptep(struct spte_batch *sb)
 {
-	return b->sp->spt + SPTE_INDEX(b->gfn << PAGE_SHIFT, PG_LEVEL_4K);
+	return sb->sp->spt + SPTE_INDEX(sb->b->gfn << PAGE_SHIFT, PG_LEVEL_4K);
 }
 
 /*
- * Fill a page table that nobody else has seen yet.  All that the loop needs is
- * local to it, as the compiler has to assume that an SPTE may be part of @b.
+ * Fill a page table that is not linked yet.  Keep in local variables what the
+ * loop needs, as the compiler has to assume that an SPTE may be part of @sb.
  */
-static __always_inline unsigned long
-__batch_fill_new(struct pre_fault_batch *b, pte_t *ptep, const pteval_t huge)
+static __always_inline unsigned int
+__fill_new(struct spte_batch *sb, u64 *sptep, unsigned int first, pte_t *ptep,
+	   const pteval_t huge, const unsigned int npages)
 {
-	u64 *sptep = batch_sptep(b);
-	const unsigned long npages = b->npages;
 	const u64 pfn_mask = PTE_PFN_MASK;
-	pteval_t class = 0, pte, diff;
-	u64 template = 0, t;
+	pteval_t class = sb->class, pte, diff;
+	u64 template = sb->template, t;
 	unsigned long i;
 
 	for (i = 0; i < npages; i++) {
 		for (; template && i < npages; i++) {
-			diff = host_pte(ptep, huge, i) ^ class;
-			if (diff & HOST_PTE_CLASS)
+			diff = kvm_host_pte(ptep, huge, i) ^ class;
+			if (diff & PTE_CLASS)
 				break;
 			sptep[i] = template | (diff & pfn_mask);
 		}
 		if (i == npages)
 			break;
 
-		/* Zero pages don't change the class, as they often are between. */
-		pte = host_pte(ptep, huge, i);
-		t = b->templates[0];
-		if (!t || !host_pte_is_zero(pte)) {
-			t = batch_template(b, i, pte);
+		/* Keep the class at zero pages, as they often lie between others. */
+		pte = kvm_host_pte(ptep, huge, i);
+		t = sb->templates[0];
+		if (!t || !kvm_host_pte_is_zero(pte)) {
+			t = get_template(sb, first + i, pte);
 			if (!t)
 				break;
-			class = b->class;
-			template = b->template;
+			class = sb->class;
+			template = sb->template;
 		}
 		sptep[i] = t | (pte & pfn_mask);
 	}
@@ -125,34 +196,37 @@ __batch_fill_new(struct pre_fault_batch *b, pte_t *ptep, const pteval_t huge)
 	return i;
 }
 
-static unsigned long batch_fill_new(struct pre_fault_batch *b)
+static unsigned int fill_new(struct spte_batch *sb, unsigned int first,
+			     const struct kvm_pre_fault_span *span)
 {
-	return b->ptep ? __batch_fill_new(b, b->ptep, 0) :
-			 __batch_fill_new(b, NULL, b->huge);
+	u64 *sptep = first_sptep(sb) + first;
+
+	return span->ptep ?
+	       __fill_new(sb, sptep, first, span->ptep, 0, span->npages) :
+	       __fill_new(sb, sptep, first, NULL, span->huge, span->npages);
 }
 
-/*
- * Fill the gaps of a page table that is in use.  What is present stays, and so
- * does what another task has frozen.
- */
-static unsigned long batch_fill(struct pre_fault_batch *b, unsigned long *installed)
+/* Fill the gaps of a page table in use.  Leave present and frozen SPTEs alone. */
+static unsigned int fill_gaps(struct spte_batch *sb, unsigned int first,
+			      const struct kvm_pre_fault_span *span,
+			      unsigned int *installed)
 {
-	u64 *sptep = batch_sptep(b);
-	unsigned long i;
-	u64 old, t;
+	u64 *sptep = first_sptep(sb) + first;
+	unsigned int i;
 	pteval_t pte;
+	u64 old, t;
 
-	for (i = 0; i < b->npages; i++) {
+	for (i = 0; i < span->npages; i++) {
 		old = READ_ONCE(sptep[i]);
 		if (is_shadow_present_pte(old))
 			continue;
-		if (is_removed_spte(old))
+		if (pre_fault_is_frozen(old))
 			break;
 
-		pte = host_pte(b->ptep, b->huge, i);
-		t = b->template;
-		if (!t || (pte & HOST_PTE_CLASS) != b->class)
-			t = batch_template(b, i, pte);
+		pte = kvm_host_pte(span->ptep, span->huge, i);
+		t = sb->template;
+		if (!t || (pte & PTE_CLASS) != sb->class)
+			t = get_template(sb, first + i, pte);
 		if (!t)
 			break;
 
@@ -166,21 +240,20 @@ static unsigned long batch_fill(struct pre_fault_batch *b, unsigned long *instal
 }
 
 /*
- * Walk down to the SPTE that is for the last-level page table over @gfn, or for
- * a huge page there, and have all page tables above exist.
+ * Walk to the SPTE for the last-level page table or for a huge page in its place.
+ * Link page tables above it where they are missing.
  */
-static bool batch_walk(struct kvm_vcpu *vcpu, struct tdp_iter *iter, gfn_t gfn)
+static bool walk_to_pt(struct kvm_vcpu *vcpu, struct kvm_mmu_page *root,
+		       struct tdp_iter *iter, gfn_t gfn)
 {
-	struct kvm_mmu_page *root = to_shadow_page(vcpu->arch.mmu->root.hpa);
-
-	for_each_tdp_pte_min_level((*iter), root, PG_LEVEL_2M, gfn, gfn + 1) {
+	pre_fault_for_each_spte((*iter), vcpu->kvm, root, PG_LEVEL_2M, gfn, gfn + 1) {
 		if (iter->level == PG_LEVEL_2M)
 			return true;
 
 		if (is_shadow_present_pte(iter->old_spte)) {
 			if (is_last_spte(iter->old_spte, iter->level))
 				return true;
-		} else if (!tdp_mmu_pre_fault_link(vcpu, iter)) {
+		} else if (!kvm_tdp_mmu_pre_fault_link(vcpu, iter)) {
 			return false;
 		}
 	}
@@ -189,94 +262,83 @@ static bool batch_walk(struct kvm_vcpu *vcpu, struct tdp_iter *iter, gfn_t gfn)
 }
 
 /*
- * mmu_invalidate_retry_hva() for a range: for all of the huge page, if that is
- * what the host has.
+ * Return true if the host's huge page is to be mapped by the SPTE at @iter.  Ask
+ * under mmu_lock, as the answer changes when a gfn in it gets write-protected.
+ * Keep a page table that is in use, or that exists to keep code out of a huge page.
  */
-static bool batch_is_invalidated(struct pre_fault_batch *b)
+static bool want_huge(const struct kvm_pre_fault_batch *b, struct tdp_iter *iter)
 {
-	hva_t end = b->hva + ((hva_t)b->npages << PAGE_SHIFT);
-	struct kvm *kvm = b->vcpu->kvm;
-	hva_t start = b->hva;
-
-	lockdep_assert_held_read(&kvm->mmu_lock);
-
-	if (!b->ptep) {
-		start &= PMD_MASK;
-		end = start + PMD_SIZE;
-	}
-
-	return kvm->mmu_invalidate_in_progress &&
-	       start < kvm->mmu_invalidate_range_end &&
-	       end > kvm->mmu_invalidate_range_start;
-}
-
-/*
- * Is the host's huge page to be mapped as such by the SPTE at @iter?  Under
- * mmu_lock, as the answer changes when a gfn in it gets write-protected.  A page
- * table stays if it is in use, or keeps code from being in a huge page.
- */
-static bool batch_is_huge(struct pre_fault_batch *b, struct tdp_iter *iter)
-{
-	if (b->ptep || kvm_slot_dirty_track_enabled(b->slot) ||
-	    kvm_mmu_max_mapping_level(b->vcpu->kvm, b->slot, b->gfn,
-				      b->fault->max_level) == PG_LEVEL_4K)
+	if (b->spans[0].ptep || kvm_slot_dirty_track_enabled(b->slot) ||
+	    pre_fault_max_level(b->vcpu, b->slot, b->gfn) == PG_LEVEL_4K)
 		return false;
 
 	return !is_shadow_present_pte(iter->old_spte) ||
-	       !(b->fault->nx_huge_page_workaround_enabled ||
-		 pre_fault_pt_in_use(iter->old_spte));
+	       !(is_nx_huge_page_enabled(b->vcpu->kvm) ||
+		 kvm_tdp_mmu_pre_fault_pt_in_use(iter->old_spte));
 }
 
 /* Map all of the host's huge page by the SPTE at @iter. */
-static unsigned long batch_install_huge(struct pre_fault_batch *b,
-					struct tdp_iter *iter)
+static unsigned int install_huge(const struct kvm_pre_fault_batch *b,
+				 struct tdp_iter *iter)
 {
-	struct kvm_page_fault fault = *b->fault;
+	const pteval_t pte = b->spans[0].huge;
+	struct kvm_page_fault fault = {
+		.addr = b->gfn << PAGE_SHIFT,
+		.prefetch = true,
+		.is_tdp = true,
+		.max_level = PG_LEVEL_2M,
+		.req_level = PG_LEVEL_2M,
+		.goal_level = PG_LEVEL_2M,
+		.gfn = b->gfn,
+		.slot = (struct kvm_memory_slot *)b->slot,
+		.nx_huge_page_workaround_enabled =
+			is_nx_huge_page_enabled(b->vcpu->kvm),
+		.pfn = pte_pfn(__pte(pte)) &
+		       ~(KVM_PAGES_PER_HPAGE(PG_LEVEL_2M) - 1),
+		.map_writable = (pte & _PAGE_RW) &&
+				!(b->slot->flags & KVM_MEM_READONLY),
+	};
 
-	fault.goal_level = PG_LEVEL_2M;
-	fault.pfn = pte_pfn(__pte(b->huge)) & ~(KVM_PAGES_PER_HPAGE(PG_LEVEL_2M) - 1);
-	fault.map_writable = (b->huge & _PAGE_RW) &&
-			     !(b->slot->flags & KVM_MEM_READONLY);
+	if (fault.map_writable && !(pte & _PAGE_DIRTY))
+		fault.map_writable = pre_fault_may_write_clean_page(fault.pfn);
 
 	if (tdp_mmu_map_handle_target_level(b->vcpu, &fault, iter) != RET_PF_FIXED)
 		return 0;
 
-	b->fixed++;
-	b->prefaulted += KVM_PAGES_PER_HPAGE(PG_LEVEL_2M);
+	b->vcpu->stat.pf_fixed++;
+	b->vcpu->stat.pf_prefaulted += KVM_PAGES_PER_HPAGE(PG_LEVEL_2M);
 
 	return b->npages;
 }
 
-/* Returns how many pages are mapped now, from the first one on. */
-static unsigned long batch_install(struct pre_fault_batch *b)
+/* Install SPTEs of 4K in the page table at @iter, or in a new one. */
+static unsigned int install_4k(struct spte_batch *sb, struct tdp_iter *iter)
 {
+	const struct kvm_pre_fault_batch *b = sb->b;
+	const bool new = !is_shadow_present_pte(iter->old_spte);
+	const struct kvm_pre_fault_span *span;
 	struct kvm_vcpu *vcpu = b->vcpu;
-	unsigned long n, installed = 0;
-	struct tdp_iter iter;
+	unsigned int n = 0, filled, installed = 0;
 
-	if (!batch_walk(vcpu, &iter, b->gfn) || is_removed_spte(iter.old_spte))
-		return 0;
-
-	if (is_shadow_present_pte(iter.old_spte) &&
-	    is_last_spte(iter.old_spte, iter.level)) {
-		n = KVM_PAGES_PER_HPAGE(iter.level) - (b->gfn - iter.gfn);
-		return min_t(unsigned long, n, b->npages);
+	if (new) {
+		sb->sp = tdp_mmu_alloc_sp(vcpu);
+		tdp_mmu_init_child_sp(sb->sp, iter);
+	} else {
+		sb->sp = spte_to_child_sp(iter->old_spte);
 	}
 
-	if (batch_is_huge(b, &iter))
-		return batch_install_huge(b, &iter);
+	for (span = b->spans; span < b->spans + ARRAY_SIZE(b->spans); span++) {
+		filled = new ? fill_new(sb, n, span) :
+			       fill_gaps(sb, n, span, &installed);
+		n += filled;
+		if (filled < span->npages)
+			break;
+	}
 
-	if (is_shadow_present_pte(iter.old_spte)) {
-		b->sp = spte_to_child_sp(iter.old_spte);
-		n = batch_fill(b, &installed);
-	} else {
-		b->sp = tdp_mmu_alloc_sp(vcpu);
-		tdp_mmu_init_child_sp(b->sp, &iter);
-		n = batch_fill_new(b);
-
-		/* Who sees the page table linked sees it filled. */
-		if (tdp_mmu_link_sp(vcpu->kvm, &iter, b->sp, false, true)) {
-			tdp_mmu_free_sp(b->sp);
+	if (new) {
+		/* Link the page table last, so that no walker sees it empty. */
+		if (pre_fault_link_sp(vcpu->kvm, iter, sb->sp)) {
+			pre_fault_free_sp(sb->sp);
 			return 0;
 		}
 		installed = n;
@@ -284,48 +346,91 @@ static unsigned long batch_install(struct pre_fault_batch *b)
 
 	if (installed)
 		kvm_update_page_stats(vcpu->kvm, PG_LEVEL_4K, installed);
-	b->fixed += installed;
-	b->prefaulted += installed;
+	vcpu->stat.pf_fixed += installed;
+	vcpu->stat.pf_prefaulted += installed;
 	trace_kvm_mmu_pre_fault_batch(b->gfn, n, installed,
-				      READ_ONCE(*batch_sptep(b)));
+				      READ_ONCE(*first_sptep(sb)));
 
 	return n;
 }
 
-/**
- * tdp_mmu_pre_fault_install - map a batch of pages that the host has mapped
- * @b: what to map, and where the host's PTEs or its huge page are
- *
- * Context: mmap_lock held for read, and within it the lock of the host's page
- * table or huge page; mmu_lock not held, and taken for read. The MMU's caches
- * have been topped up.
- *
- * Return: the number of pages that are mapped, from the first one on; 0 if that
- * one is to be mapped in another way
- */
-unsigned long tdp_mmu_pre_fault_install(struct pre_fault_batch *b)
+unsigned int kvm_arch_pre_fault_install(struct kvm_pre_fault_batch *b)
 {
-	struct kvm *kvm = b->vcpu->kvm;
-	unsigned long n = 0;
+	struct kvm_mmu_page *root = pre_fault_root(b->vcpu);
+	struct spte_batch sb = { .b = b };
+	struct tdp_iter iter;
 
-	mmap_assert_locked(kvm->mm);
-
-	if (!host_pte_usable(host_pte(b->ptep, b->huge, 0)))
+	/* The root is obsolete; the caller of the hook gets a new one. */
+	if (root->role.invalid)
 		return 0;
 
-	read_lock(&kvm->mmu_lock);
+	if (!walk_to_pt(b->vcpu, root, &iter, b->gfn) ||
+	    pre_fault_is_frozen(iter.old_spte))
+		return 0;
+
+	if (is_shadow_present_pte(iter.old_spte) &&
+	    is_last_spte(iter.old_spte, iter.level))
+		return min_t(u64, b->npages, KVM_PAGES_PER_HPAGE(iter.level) -
+					     (b->gfn - iter.gfn));
+
+	if (want_huge(b, &iter))
+		return install_huge(b, &iter);
+
+	return install_4k(&sb, &iter);
+}
+
+/*
+ * Return the number of pages from @gfn on, at most @npages, that one leaf SPTE
+ * maps already; 0 if none does.
+ */
+static u64 nr_mapped(struct kvm_vcpu *vcpu, gfn_t gfn, u64 npages)
+{
+	struct kvm_mmu_page *root = pre_fault_root(vcpu);
+	struct tdp_iter iter;
+	u64 nr = 0;
+
 	rcu_read_lock();
-
-	/* Templates are good for as long as mmu_lock is held. */
-	b->template = 0;
-	memset(b->templates, 0, sizeof(b->templates));
-
-	if (!is_obsolete_sp(kvm, to_shadow_page(b->vcpu->arch.mmu->root.hpa)) &&
-	    !batch_is_invalidated(b))
-		n = batch_install(b);
-
+	pre_fault_for_each_spte(iter, vcpu->kvm, root, PG_LEVEL_4K, gfn, gfn + 1) {
+		if (is_shadow_present_pte(iter.old_spte) &&
+		    is_last_spte(iter.old_spte, iter.level)) {
+			nr = KVM_PAGES_PER_HPAGE(iter.level) - (gfn - iter.gfn);
+			break;
+		}
+	}
 	rcu_read_unlock();
-	read_unlock(&kvm->mmu_lock);
 
-	return n;
+	return min(nr, npages);
+}
+
+/*
+ * Map the start of a range without a page fault, or find it mapped.  The vCPU's
+ * root is one of the TDP MMU.  Called inside an SRCU read section of kvm->srcu.
+ *
+ * Returns the number of bytes that are mapped from @gpa on; 0 if the page at
+ * @gpa takes a page fault; -EOPNOTSUPP if the page tables do not reach @gpa;
+ * -EINTR; -ENOMEM.
+ */
+long kvm_tdp_mmu_pre_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
+{
+	const u64 reach = 1ULL << SPTE_LEVEL_SHIFT(pre_fault_root(vcpu)->role.level + 1);
+	const gfn_t gfn = gpa_to_gfn(gpa);
+	struct kvm_memory_slot *slot;
+	u64 npages;
+	long r;
+
+	slot = kvm_vcpu_gfn_to_memslot(vcpu, gfn);
+	if (!slot || slot->flags & KVM_MEMSLOT_INVALID ||
+	    pre_fault_is_special(vcpu->kvm, slot))
+		return 0;
+
+	/* Beyond the root's reach the page table walk would wrap around. */
+	if (gpa >= reach)
+		return -EOPNOTSUPP;
+
+	npages = min(size, reach - gpa) >> PAGE_SHIFT;
+	r = kvm_pre_fault_batches(vcpu, slot, gfn, npages);
+	if (!r)
+		r = nr_mapped(vcpu, gfn, npages);
+
+	return r < 0 ? r : r << PAGE_SHIFT;
 }
