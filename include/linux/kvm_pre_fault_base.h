@@ -3,7 +3,7 @@
 #define __LINUX_KVM_PRE_FAULT_BASE_H
 
 /*
- * What the generic part of KVM_PRE_FAULT_MEMORY calls differently on each
+ * Names for the generic part of KVM_PRE_FAULT_MEMORY that are the same on each
  * kernel that the series is for.
  */
 #include <linux/kvm_host.h>

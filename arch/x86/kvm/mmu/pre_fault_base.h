@@ -3,7 +3,7 @@
 #define __KVM_X86_MMU_PRE_FAULT_BASE_H
 
 /*
- * What the installer of KVM_PRE_FAULT_MEMORY calls differently on each kernel
+ * Names for the installer of KVM_PRE_FAULT_MEMORY that are the same on each kernel
  * that the series is for.
  */
 #include <linux/kvm_host.h>
@@ -45,7 +45,7 @@ static inline bool pre_fault_is_frozen(u64 spte)
 /*
  * Make the SPTE of a read fault, neither Accessed nor Dirty.  Zapping a dirty SPTE
  * marks the page dirty, which would undo MADV_FREE and have clean pages written
- * to swap without a write of the guest.  Where there is a D bit, the CPU sets it.
+ * to swap without a write of the guest.  The CPU sets the D bit if there is one.
  */
 static inline u64 pre_fault_make_spte(struct kvm_vcpu *vcpu,
 				      struct kvm_mmu_page *sp,
