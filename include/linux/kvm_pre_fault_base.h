@@ -3,10 +3,17 @@
 #define __LINUX_KVM_PRE_FAULT_BASE_H
 
 /*
- * What the generic part of KVM_PRE_FAULT_MEMORY calls differently on each
+ * Names for the generic part of KVM_PRE_FAULT_MEMORY that are the same on each
  * kernel that the series is for.
  */
 #include <linux/kvm_host.h>
+#include <linux/pgtable.h>
+
+/* A host with two words to a PMD entry has to read both of the same entry. */
+static inline pmd_t kvm_pre_fault_read_pmd(pmd_t *pmdp)
+{
+	return pmdp_get_lockless(pmdp);
+}
 
 /*
  * Return true if an MMU notifier is invalidating some of @npages from @gfn on,

@@ -35,7 +35,7 @@
  */
 #define MAX_BATCHES		16
 
-/* Fault in this many pages between two looks for a reason to stop. */
+/* Fault in this many pages before looking what is there, and who is waiting. */
 #define FAULTS_IN_ONE_GO	16
 
 /*
@@ -94,7 +94,7 @@ static bool host_lookup(struct mm_struct *mm, hva_t hva, unsigned int npages,
 
 	span->npages = min_t(unsigned int, npages, PTRS_PER_PTE - pte_index(hva));
 
-	pmd = pmdp_get_lockless(pmdp);
+	pmd = kvm_pre_fault_read_pmd(pmdp);
 	if (kvm_host_pmd_is_huge(pmd)) {
 		span->ptep = NULL;
 		span->huge = kvm_host_pmd_to_pte(pmd, hva);
@@ -186,18 +186,36 @@ static bool batch_should_stop(struct mm_struct *mm)
 }
 
 /*
- * Have the host fault in what is missing, as a read.  FAULT_FLAG_RETRY_NOWAIT
- * keeps the handler from dropping mmap_lock, but not from sleeping: stop after
- * the first page that had to be read.  Return true if the first page was missing
- * and is there now.
+ * Take up to @nr faults, one for each page from @hva on.  FAULT_FLAG_RETRY_NOWAIT
+ * keeps the handler from dropping mmap_lock, but not from sleeping: stop after the
+ * first page that had to be read.  Return true if there is no reason to stop.
+ */
+static bool fault_in(struct vm_area_struct *vma, hva_t hva, unsigned int nr)
+{
+	const unsigned int flags = FAULT_FLAG_ALLOW_RETRY |
+				   FAULT_FLAG_RETRY_NOWAIT;
+	vm_fault_t fault;
+
+	while (nr--) {
+		fault = handle_mm_fault(vma, hva, flags, NULL);
+		if (fault & (VM_FAULT_ERROR | VM_FAULT_RETRY | VM_FAULT_MAJOR))
+			return false;
+		hva += PAGE_SIZE;
+	}
+
+	return true;
+}
+
+/*
+ * Have the host fault in what is missing, as a read.  Return true if the first
+ * page was missing and is there now.
  */
 static bool batch_fault_in(struct kvm_pre_fault_batch *b,
 			   struct vm_area_struct *vma)
 {
-	const unsigned int flags = FAULT_FLAG_ALLOW_RETRY |
-				   FAULT_FLAG_RETRY_NOWAIT;
-	unsigned int nr_faults = 0, done = 0, n;
-	vm_fault_t fault = 0;
+	unsigned int nr = 1, done = 0, n;
+	bool more = true;
+	hva_t hva;
 
 	/* Only the one-page path can wait for a handler in userspace. */
 	if (userfaultfd_armed(vma))
@@ -206,23 +224,24 @@ static bool batch_fault_in(struct kvm_pre_fault_batch *b,
 	if (host_nr_usable(vma->vm_mm, b->hva, 1))
 		return false;
 
-	while (done < b->npages && !(fault & VM_FAULT_MAJOR)) {
-		if (nr_faults && !(nr_faults % FAULTS_IN_ONE_GO) &&
-		    batch_should_stop(vma->vm_mm))
-			break;
-		nr_faults++;
+	while (more && done < b->npages) {
+		hva = b->hva + ((hva_t)done << PAGE_SHIFT);
+		nr = min(nr, b->npages - done);
+		more = fault_in(vma, hva, nr);
 
-		fault = handle_mm_fault(vma, b->hva + ((hva_t)done << PAGE_SHIFT),
-					flags, NULL);
-		if (fault & (VM_FAULT_ERROR | VM_FAULT_RETRY))
-			break;
-
-		/* The fault may have mapped what is around the page, too. */
-		n = host_nr_usable(vma->vm_mm, b->hva + ((hva_t)done << PAGE_SHIFT),
-				   b->npages - done);
-		if (!n)
-			break;
+		n = host_nr_usable(vma->vm_mm, hva, b->npages - done);
+		if (n < nr)
+			more = false;
 		done += n;
+
+		/*
+		 * A fault may have mapped what is around the page, too.  If not,
+		 * take more of them before the next look.
+		 */
+		nr = n == nr ? FAULTS_IN_ONE_GO : 1;
+
+		if (more && batch_should_stop(vma->vm_mm))
+			break;
 	}
 
 	return done;

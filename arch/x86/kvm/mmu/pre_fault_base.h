@@ -3,7 +3,7 @@
 #define __KVM_X86_MMU_PRE_FAULT_BASE_H
 
 /*
- * What the installer of KVM_PRE_FAULT_MEMORY calls differently on each kernel
+ * Names for the installer of KVM_PRE_FAULT_MEMORY that are the same on each kernel
  * that the series is for.
  */
 #include <linux/mm.h>
@@ -13,6 +13,9 @@
 #include "spte.h"
 #include "tdp_iter.h"
 #include "tdp_mmu.h"
+
+/* KVM does not report the guest's writes: mark a page dirty when mapping it. */
+#define PRE_FAULT_PTE_DIRTY	_PAGE_DIRTY
 
 #define pre_fault_for_each_spte(iter, kvm, root, min_level, start, end)	\
 	for_each_tdp_pte_min_level(iter, kvm, root, min_level, start, end)

@@ -21,9 +21,9 @@
 
 /*
  * Host PTEs that have these bits in common get SPTEs that differ in the pfn only.
- * _PAGE_DIRTY is among them since clean pages need preparation to be writable.
+ * PRE_FAULT_PTE_DIRTY is the D bit where clean pages need care to be writable.
  */
-#define PTE_CLASS	(KVM_HOST_PTE_CHECK | _PAGE_RW | _PAGE_DIRTY)
+#define PTE_CLASS	(KVM_HOST_PTE_CHECK | _PAGE_RW | PRE_FAULT_PTE_DIRTY)
 
 struct spte_batch {
 	const struct kvm_pre_fault_batch *b;
@@ -45,7 +45,7 @@ int kvm_arch_pre_fault_topup(struct kvm_vcpu *vcpu)
  * Return true if the page table maps something.  Count page tables, too, as to
  * look into these would take too long.
  */
-static bool pt_in_use(u64 spte)
+bool kvm_tdp_mmu_pre_fault_pt_in_use(u64 spte)
 {
 	u64 *pt = __va(spte_to_pfn(spte) << PAGE_SHIFT);
 	int i;
@@ -59,7 +59,7 @@ static bool pt_in_use(u64 spte)
 }
 
 /* Link a new page table.  Return false if another task changed the SPTE. */
-static bool link_pt(struct kvm_vcpu *vcpu, struct tdp_iter *iter)
+bool kvm_tdp_mmu_pre_fault_link(struct kvm_vcpu *vcpu, struct tdp_iter *iter)
 {
 	struct kvm_mmu_page *sp;
 
@@ -122,7 +122,7 @@ static noinline u64 get_template(struct spte_batch *sb, unsigned int i,
 {
 	const kvm_pfn_t pfn = pte_pfn(__pte(pte));
 	bool writable = pte & _PAGE_RW;
-	bool clean = writable && !(pte & _PAGE_DIRTY);
+	bool clean = writable && PRE_FAULT_PTE_DIRTY && !(pte & PRE_FAULT_PTE_DIRTY);
 	u64 *cached, t;
 
 	if (!kvm_host_pte_usable(pte))
@@ -253,7 +253,7 @@ static bool walk_to_pt(struct kvm_vcpu *vcpu, struct kvm_mmu_page *root,
 		if (is_shadow_present_pte(iter->old_spte)) {
 			if (is_last_spte(iter->old_spte, iter->level))
 				return true;
-		} else if (!link_pt(vcpu, iter)) {
+		} else if (!kvm_tdp_mmu_pre_fault_link(vcpu, iter)) {
 			return false;
 		}
 	}
@@ -274,7 +274,7 @@ static bool want_huge(const struct kvm_pre_fault_batch *b, struct tdp_iter *iter
 
 	return !is_shadow_present_pte(iter->old_spte) ||
 	       !(is_nx_huge_page_enabled(b->vcpu->kvm) ||
-		 pt_in_use(iter->old_spte));
+		 kvm_tdp_mmu_pre_fault_pt_in_use(iter->old_spte));
 }
 
 /* Map all of the host's huge page by the SPTE at @iter. */
@@ -291,6 +291,8 @@ static unsigned int install_huge(const struct kvm_pre_fault_batch *b,
 		.goal_level = PG_LEVEL_2M,
 		.gfn = b->gfn,
 		.slot = (struct kvm_memory_slot *)b->slot,
+		.nx_huge_page_workaround_enabled =
+			is_nx_huge_page_enabled(b->vcpu->kvm),
 		.pfn = pte_pfn(__pte(pte)) &
 		       ~(KVM_PAGES_PER_HPAGE(PG_LEVEL_2M) - 1),
 		.map_writable = (pte & _PAGE_RW) &&

@@ -7,7 +7,7 @@
 #
 # KERNEL_OUT is the directory where a kernel with CONFIG_GCOV_KERNEL was built,
 # with GCOV_PROFILE_pre_fault.o=y GCOV_PROFILE_pre_fault_batch.o=y
-# GCOV_PROFILE_pre_fault_host.o=y on make's command line, by the compiler of
+# GCOV_PROFILE_pre_fault_host.o=y and the like on make's command line, by the compiler of
 # CROSS_COMPILE. Each RUN-DIR was left by "GCOV=yes boot.sh ..." of that kernel.
 # Lines and branches are counted for each run, and for all together.
 #

@@ -5,6 +5,7 @@
  * something already, never emulates, and never maps MMIO.
  */
 #include <linux/kvm_host.h>
+#include <linux/sched/signal.h>
 
 #include <asm/vmx.h>
 
@@ -39,64 +40,14 @@ static int pre_fault_get_pfn(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault
 		return r;
 
 	/*
-	 * A writable SPTE would have to be reported as dirty.  Who enables
-	 * dirty logging installs a new memslot and waits for SRCU readers of
-	 * the old one, before dealing with what was mapped through that.
+	 * A writable SPTE would have to be logged as dirty.  Enabling dirty
+	 * logging installs a new memslot and waits for SRCU readers of the old
+	 * one, before write-protecting what they mapped.
 	 */
 	if (kvm_slot_dirty_track_enabled(fault->slot))
 		fault->map_writable = false;
 
 	return 0;
-}
-
-/**
- * pre_fault_pt_in_use - does a page table map anything?
- * @spte: points to the page table
- *
- * Other page tables count as something: with them, it would take too long.
- *
- * Context: mmu_lock held; page tables are kept by RCU (TDP MMU) or by mmu_lock
- * held for write (legacy MMU).
- *
- * Return: true if there is a reason not to replace it by a huge page
- */
-bool pre_fault_pt_in_use(u64 spte)
-{
-	u64 *pt = __va(spte_to_pfn(spte) << PAGE_SHIFT);
-	int i;
-
-	for (i = 0; i < SPTE_ENT_PER_PAGE; i++) {
-		if (is_shadow_present_pte(READ_ONCE(pt[i])))
-			return true;
-	}
-
-	return false;
-}
-
-/**
- * tdp_mmu_pre_fault_link - link a new page table
- * @vcpu: the vCPU whose caches it is taken from
- * @iter: at the SPTE, not present, that is to point to it
- *
- * Context: mmu_lock held for read, inside RCU.
- *
- * Return: false if the SPTE is frozen or was changed by another task
- */
-bool tdp_mmu_pre_fault_link(struct kvm_vcpu *vcpu, struct tdp_iter *iter)
-{
-	struct kvm_mmu_page *sp;
-
-	if (is_removed_spte(iter->old_spte))
-		return false;
-
-	sp = tdp_mmu_alloc_sp(vcpu);
-	tdp_mmu_init_child_sp(sp, iter);
-
-	if (!tdp_mmu_link_sp(vcpu->kvm, iter, sp, false, true))
-		return true;
-
-	tdp_mmu_free_sp(sp);
-	return false;
 }
 
 /*
@@ -137,7 +88,7 @@ static int tdp_mmu_pre_fault(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault
 			 */
 			if (iter.level == fault->goal_level &&
 			    (fault->nx_huge_page_workaround_enabled ||
-			     pre_fault_pt_in_use(iter.old_spte)))
+			     kvm_tdp_mmu_pre_fault_pt_in_use(iter.old_spte)))
 				disallowed_hugepage_adjust(fault, iter.old_spte,
 							   iter.level);
 		}
@@ -150,7 +101,7 @@ static int tdp_mmu_pre_fault(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault
 		if (is_shadow_present_pte(iter.old_spte))
 			continue;
 
-		if (!tdp_mmu_pre_fault_link(vcpu, &iter))
+		if (!kvm_tdp_mmu_pre_fault_link(vcpu, &iter))
 			break;
 	}
 
@@ -176,7 +127,7 @@ static int direct_mmu_pre_fault(struct kvm_vcpu *vcpu, struct kvm_page_fault *fa
 
 	/* As above: no huge page in the place of a page table in use. */
 	while (++level <= fault->max_level) {
-		if (pre_fault_pt_in_use(sptes[level])) {
+		if (kvm_tdp_mmu_pre_fault_pt_in_use(sptes[level])) {
 			fault->max_level = level - 1;
 			break;
 		}
@@ -237,30 +188,11 @@ static int pre_fault_page(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
 	return r;
 }
 
-/**
- * kvm_arch_vcpu_pre_fault_memory - map the start of a range in stage-2
- * @vcpu: the vCPU whose current MMU root is filled
- * @gpa: start of the range, in bytes, page-aligned
- * @size: size of the range, in bytes, page-aligned and not zero
- *
- * Context: vCPU loaded, inside an SRCU read section of kvm->srcu, no MMU lock
- * held. May sleep. Takes mmu_lock for read with the TDP MMU, for write with
- * the legacy MMU.
- *
- * Return:
- * * > 0		- that many bytes from @gpa on are mapped, @size at most
- * * 0			- lost a race, to be called again
- * * -EAGAIN		- the memslot at @gpa is being deleted or moved
- * * -EFAULT		- the host memory behind @gpa can't be read
- * * -EHWPOISON		- the host page behind @gpa is poisoned
- * * -EINTR		- a signal came while waiting for the host page
- * * -ENOENT		- there is no memslot at @gpa
- * * -ENOMEM, -ENOSPC	- no memory for page tables
- * * -EOPNOTSUPP	- the vCPU's page tables are not indexed by gpa, or don't
- *			  reach @gpa
- * * -EIO		- the MMU is in an unknown state
+/*
+ * Map what is at @gpa.  Returns the number of bytes that are mapped, 0 if another
+ * task has changed the host's or the VM's page tables meanwhile, or -errno.
  */
-long kvm_arch_vcpu_pre_fault_memory(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
+static long pre_fault_step(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
 {
 	struct kvm_page_fault fault = {
 		.addr = gpa,
@@ -276,30 +208,26 @@ long kvm_arch_vcpu_pre_fault_memory(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
 		.goal_level = PG_LEVEL_4K,
 	};
 	u64 mapped, reach;
-	long npages;
-	int r;
-
-	if (!tdp_enabled || is_guest_mode(vcpu))
-		return -EOPNOTSUPP;
+	long r;
 
 	fault.slot = kvm_vcpu_gfn_to_memslot(vcpu, fault.gfn);
 	if (!fault.slot)
 		return -ENOENT;
 
 	/*
-	 * The task that deletes or moves the memslot waits for this SRCU
-	 * reader: waiting for the task in turn would be a deadlock.
+	 * Deleting or moving the memslot waits for this SRCU reader.  Waiting for
+	 * that in turn would be a deadlock.
 	 */
 	if (fault.slot->flags & KVM_MEMSLOT_INVALID)
 		return -EAGAIN;
 
-	/* A gpa beyond the root's reach would be mapped at its alias. */
+	/* Beyond the root's reach the page table walk would wrap around. */
 	reach = 1ULL << SPTE_LEVEL_SHIFT(vcpu->arch.mmu->root_role.level + 1);
 	if (gpa >= reach)
 		return -EOPNOTSUPP;
 	size = min(size, reach - gpa);
 
-	/* Else only KVM_RUN drops an obsolete root: retrying would never end. */
+	/* Only a new root ends retrying if the current one is obsolete. */
 	if (kvm_check_request(KVM_REQ_MMU_FREE_OBSOLETE_ROOTS, vcpu))
 		kvm_mmu_free_obsolete_roots(vcpu);
 
@@ -307,13 +235,13 @@ long kvm_arch_vcpu_pre_fault_memory(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
 	if (r)
 		return r;
 
-	kvm_tdp_mtrr_adjust(vcpu, &fault);
-
 	if (has_tdp_mmu_root(vcpu)) {
-		npages = tdp_mmu_pre_fault_batch(vcpu, &fault, size >> PAGE_SHIFT);
-		if (npages)
-			return npages < 0 ? npages : npages << PAGE_SHIFT;
+		r = kvm_tdp_mmu_pre_fault(vcpu, gpa, size);
+		if (r)
+			return r;
 	}
+
+	kvm_tdp_mtrr_adjust(vcpu, &fault);
 
 	r = pre_fault_page(vcpu, &fault);
 	switch (r) {
@@ -333,4 +261,33 @@ long kvm_arch_vcpu_pre_fault_memory(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
 	mapped -= gpa & (mapped - 1);
 
 	return min(mapped, size);
+}
+
+/*
+ * Map the start of @range in the vCPU's current MMU root.  The vCPU is loaded.
+ * Called inside an SRCU read section of kvm->srcu with no MMU lock held.
+ *
+ * Returns the number of bytes that are mapped, or -errno:
+ * -EAGAIN if the memslot is being deleted or moved, -EFAULT if the host memory
+ * can't be read, -EHWPOISON, -EINTR, -ENOENT without a memslot, -ENOMEM or -ENOSPC
+ * without memory for page tables, -EOPNOTSUPP if the page tables are not indexed
+ * by gpa or do not reach it, -EIO if the MMU is in an unknown state.
+ */
+long kvm_arch_vcpu_pre_fault_memory(struct kvm_vcpu *vcpu,
+				    struct kvm_pre_fault_memory *range)
+{
+	long r;
+
+	if (!tdp_enabled || is_guest_mode(vcpu))
+		return -EOPNOTSUPP;
+
+	for (;;) {
+		r = pre_fault_step(vcpu, range->gpa, range->size);
+		if (r)
+			return r;
+
+		if (signal_pending(current))
+			return -EINTR;
+		cond_resched();
+	}
 }

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef __ARM64_KVM_PRE_FAULT_H__
+#define __ARM64_KVM_PRE_FAULT_H__
+
+#include <linux/cpufeature.h>
+#include <linux/kvm_host.h>
+#include <linux/mm.h>
+#include <linux/sizes.h>
+
+/* Require a host PTE to map user memory and a normal page. */
+#define KVM_HOST_PTE_CHECK	(PTE_VALID | PTE_USER | PTE_SPECIAL | PTE_DEVMAP)
+#define KVM_HOST_PTE_NORMAL	(PTE_VALID | PTE_USER)
+#define KVM_HOST_PTE_ZERO	(PTE_VALID | PTE_USER | PTE_SPECIAL)
+
+/* Reject special PTEs other than that of the zero page. */
+static inline bool kvm_host_pte_usable(pteval_t pte)
+{
+	const pteval_t check = pte & KVM_HOST_PTE_CHECK;
+
+	return check == KVM_HOST_PTE_NORMAL ||
+	       (check == KVM_HOST_PTE_ZERO && is_zero_pfn(pte_pfn(__pte(pte))));
+}
+
+static inline bool kvm_host_pmd_is_huge(pmd_t pmd)
+{
+	return pmd_trans_huge(pmd);
+}
+
+/* The PTE that the page at @hva would have in place of the huge page @pmd */
+static inline pteval_t kvm_host_pmd_to_pte(pmd_t pmd, hva_t hva)
+{
+	return pmd_val(pmd) + (hva & ~PMD_MASK & PAGE_MASK);
+}
+
+/*
+ * Without FWB each page is cleaned from the caches, all its bytes, under
+ * mmu_lock.
+ */
+static inline unsigned int kvm_pre_fault_max_pages(void)
+{
+	return cpus_have_const_cap(ARM64_HAS_STAGE2_FWB) ? PTRS_PER_PTE :
+							   SZ_256K >> PAGE_SHIFT;
+}
+
+static inline void kvm_pre_fault_lock(struct kvm *kvm)
+{
+	write_lock(&kvm->mmu_lock);
+}
+
+static inline void kvm_pre_fault_unlock(struct kvm *kvm)
+{
+	write_unlock(&kvm->mmu_lock);
+}
+
+#endif /* __ARM64_KVM_PRE_FAULT_H__ */
