@@ -8,6 +8,21 @@ struct tdp_iter;
 
 bool kvm_tdp_mmu_pre_fault_pt_in_use(u64 spte);
 bool kvm_tdp_mmu_pre_fault_link(struct kvm_vcpu *vcpu, struct tdp_iter *iter);
-long kvm_tdp_mmu_pre_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size);
+
+#ifdef CONFIG_KVM_PRE_FAULT_BATCH
+int kvm_tdp_mmu_pre_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size);
+#else
+static inline int kvm_tdp_mmu_pre_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
+{
+	return 0;
+}
+#endif
+
+/* Count a mapping made by the one-page path. */
+static inline void kvm_mmu_count_pre_fault(struct kvm_vcpu *vcpu, u8 level)
+{
+	vcpu->stat.pf_fixed++;
+	vcpu->stat.pf_prefaulted += KVM_PAGES_PER_HPAGE(level);
+}
 
 #endif /* __KVM_X86_MMU_PRE_FAULT_H */

@@ -403,20 +403,22 @@ static u64 nr_mapped(struct kvm_vcpu *vcpu, gfn_t gfn, u64 npages)
 }
 
 /*
- * Map the start of a range without a page fault, or find it mapped.  The vCPU's
- * root is one of the TDP MMU.  Called inside an SRCU read section of kvm->srcu.
+ * Map the start of a range without a page fault, or find it mapped.  The vCPU
+ * has a root.  Called inside an SRCU read section of kvm->srcu.
  *
- * Returns the number of bytes that are mapped from @gpa on; 0 if the page at
- * @gpa takes a page fault; -EOPNOTSUPP if the page tables do not reach @gpa;
- * -EINTR; -ENOMEM.
+ * Returns the number of bytes that are mapped from @gpa on, at most 1G; 0 if the
+ * page at @gpa takes a page fault, as all do without the TDP MMU; -EOPNOTSUPP if
+ * the page tables do not reach @gpa; -EINTR; -ENOMEM.
  */
-long kvm_tdp_mmu_pre_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
+int kvm_tdp_mmu_pre_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
 {
-	const u64 reach = 1ULL << SPTE_LEVEL_SHIFT(pre_fault_root(vcpu)->role.level + 1);
 	const gfn_t gfn = gpa_to_gfn(gpa);
 	struct kvm_memory_slot *slot;
-	u64 npages;
+	u64 npages, reach;
 	long r;
+
+	if (!pre_fault_has_tdp_mmu_root(vcpu))
+		return 0;
 
 	slot = kvm_vcpu_gfn_to_memslot(vcpu, gfn);
 	if (!slot || slot->flags & KVM_MEMSLOT_INVALID ||
@@ -424,6 +426,7 @@ long kvm_tdp_mmu_pre_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
 		return 0;
 
 	/* Beyond the root's reach the page table walk would wrap around. */
+	reach = 1ULL << SPTE_LEVEL_SHIFT(pre_fault_root(vcpu)->role.level + 1);
 	if (gpa >= reach)
 		return -EOPNOTSUPP;
 

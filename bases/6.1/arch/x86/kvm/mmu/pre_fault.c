@@ -13,6 +13,7 @@
 #include "mmu_internal.h"
 #include "mmutrace.h"
 #include "pre_fault.h"
+#include "pre_fault_base.h"
 #include "spte.h"
 #include "tdp_iter.h"
 #include "tdp_mmu.h"
@@ -136,12 +137,6 @@ static int direct_mmu_pre_fault(struct kvm_vcpu *vcpu, struct kvm_page_fault *fa
 	return kvm_mmu_direct_map(vcpu, fault);
 }
 
-static bool has_tdp_mmu_root(struct kvm_vcpu *vcpu)
-{
-	/* Other vCPUs change the count of a root in use, but not to 0. */
-	return data_race(is_tdp_mmu(vcpu->arch.mmu));
-}
-
 /*
  * Map fault->gfn.  Returns RET_PF_FIXED or RET_PF_SPURIOUS with the level of
  * the mapping in fault->goal_level, RET_PF_RETRY, or -errno.
@@ -164,7 +159,7 @@ static int pre_fault_page(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
 	/* A huge mapping moves fault->pfn to the head page. */
 	pfn = fault->pfn;
 
-	if (has_tdp_mmu_root(vcpu)) {
+	if (pre_fault_has_tdp_mmu_root(vcpu)) {
 		read_lock(&kvm->mmu_lock);
 		if (is_page_fault_stale(vcpu, fault))
 			r = RET_PF_RETRY;
@@ -235,19 +230,16 @@ static long pre_fault_step(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
 	if (r)
 		return r;
 
-	if (has_tdp_mmu_root(vcpu)) {
-		r = kvm_tdp_mmu_pre_fault(vcpu, gpa, size);
-		if (r)
-			return r;
-	}
+	r = kvm_tdp_mmu_pre_fault(vcpu, gpa, size);
+	if (r)
+		return r;
 
 	kvm_tdp_mtrr_adjust(vcpu, &fault);
 
 	r = pre_fault_page(vcpu, &fault);
 	switch (r) {
 	case RET_PF_FIXED:
-		vcpu->stat.pf_fixed++;
-		vcpu->stat.pf_prefaulted += KVM_PAGES_PER_HPAGE(fault.goal_level);
+		kvm_mmu_count_pre_fault(vcpu, fault.goal_level);
 		break;
 	case RET_PF_SPURIOUS:
 		break;
