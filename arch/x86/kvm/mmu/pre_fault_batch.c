@@ -58,12 +58,19 @@ bool kvm_tdp_mmu_pre_fault_pt_in_use(u64 spte)
 	return false;
 }
 
+/* Free a page table that was never linked: there is no walker to wait for. */
+static void free_sp(struct kvm_mmu_page *sp)
+{
+	free_page((unsigned long)sp->spt);
+	kmem_cache_free(mmu_page_header_cache, sp);
+}
+
 /* Link a new page table.  Return false if another task changed the SPTE. */
 bool kvm_tdp_mmu_pre_fault_link(struct kvm_vcpu *vcpu, struct tdp_iter *iter)
 {
 	struct kvm_mmu_page *sp;
 
-	if (pre_fault_is_frozen(iter->old_spte))
+	if (is_frozen_spte(iter->old_spte))
 		return false;
 
 	sp = tdp_mmu_alloc_sp(vcpu);
@@ -72,17 +79,20 @@ bool kvm_tdp_mmu_pre_fault_link(struct kvm_vcpu *vcpu, struct tdp_iter *iter)
 	if (!pre_fault_link_sp(vcpu->kvm, iter, sp))
 		return true;
 
-	pre_fault_free_sp(sp);
+	free_sp(sp);
 	return false;
 }
 
 /*
- * Return true if make_spte() yields the same for all gfns, but for the pfn.  No
- * gfn can become write-protected for shadow paging while mmu_lock is held.
+ * Return true if make_spte() yields the same for all gfns, but for the pfn: no gfn
+ * is write-tracked, nor has a memory type of its own.  No gfn can become
+ * write-protected for shadow paging while mmu_lock is held.
  */
 static bool gfns_are_alike(struct kvm *kvm)
 {
-	return !kvm->arch.indirect_shadow_pages && pre_fault_gfns_are_alike(kvm);
+	return !kvm->arch.indirect_shadow_pages &&
+	       !kvm_page_track_has_external_user(kvm) &&
+	       !pre_fault_has_memtypes(kvm);
 }
 
 /* Make the SPTE for the @i-th page, but without the pfn. */
@@ -220,7 +230,7 @@ static unsigned int fill_gaps(struct spte_batch *sb, unsigned int first,
 		old = READ_ONCE(sptep[i]);
 		if (is_shadow_present_pte(old))
 			continue;
-		if (pre_fault_is_frozen(old))
+		if (is_frozen_spte(old))
 			break;
 
 		pte = kvm_host_pte(span->ptep, span->huge, i);
@@ -338,7 +348,7 @@ static unsigned int install_4k(struct spte_batch *sb, struct tdp_iter *iter)
 	if (new) {
 		/* Link the page table last, so that no walker sees it empty. */
 		if (pre_fault_link_sp(vcpu->kvm, iter, sb->sp)) {
-			pre_fault_free_sp(sb->sp);
+			free_sp(sb->sp);
 			return 0;
 		}
 		installed = n;
@@ -356,7 +366,7 @@ static unsigned int install_4k(struct spte_batch *sb, struct tdp_iter *iter)
 
 unsigned int kvm_arch_pre_fault_install(struct kvm_pre_fault_batch *b)
 {
-	struct kvm_mmu_page *root = pre_fault_root(b->vcpu);
+	struct kvm_mmu_page *root = root_to_sp(b->vcpu->arch.mmu->root.hpa);
 	struct spte_batch sb = { .b = b };
 	struct tdp_iter iter;
 
@@ -365,7 +375,7 @@ unsigned int kvm_arch_pre_fault_install(struct kvm_pre_fault_batch *b)
 		return 0;
 
 	if (!walk_to_pt(b->vcpu, root, &iter, b->gfn) ||
-	    pre_fault_is_frozen(iter.old_spte))
+	    is_frozen_spte(iter.old_spte))
 		return 0;
 
 	if (is_shadow_present_pte(iter.old_spte) &&
@@ -385,7 +395,7 @@ unsigned int kvm_arch_pre_fault_install(struct kvm_pre_fault_batch *b)
  */
 static u64 nr_mapped(struct kvm_vcpu *vcpu, gfn_t gfn, u64 npages)
 {
-	struct kvm_mmu_page *root = pre_fault_root(vcpu);
+	struct kvm_mmu_page *root = root_to_sp(vcpu->arch.mmu->root.hpa);
 	struct tdp_iter iter;
 	u64 nr = 0;
 
@@ -426,7 +436,7 @@ int kvm_tdp_mmu_pre_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
 		return 0;
 
 	/* Beyond the root's reach the page table walk would wrap around. */
-	reach = 1ULL << SPTE_LEVEL_SHIFT(pre_fault_root(vcpu)->role.level + 1);
+	reach = 1ULL << SPTE_LEVEL_SHIFT(vcpu->arch.mmu->root_role.level + 1);
 	if (gpa >= reach)
 		return -EOPNOTSUPP;
 
