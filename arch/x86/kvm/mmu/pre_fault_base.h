@@ -21,12 +21,6 @@
 #define pre_fault_for_each_spte(iter, kvm, root, min_level, start, end)	\
 	for_each_tdp_pte_min_level(iter, kvm, root, min_level, start, end)
 
-/* Return true if the vCPU's page tables are the TDP MMU's, indexed by gpa. */
-static inline bool pre_fault_has_tdp_mmu_root(struct kvm_vcpu *vcpu)
-{
-	return tdp_mmu_enabled && vcpu->arch.mmu->page_fault == kvm_tdp_page_fault;
-}
-
 static inline int pre_fault_link_sp(struct kvm *kvm, struct tdp_iter *iter,
 				    struct kvm_mmu_page *sp)
 {

@@ -36,6 +36,17 @@ struct spte_batch {
 	pteval_t class;
 };
 
+/*
+ * Return true if the vCPU's page tables are the TDP MMU's, indexed by gpa.  The
+ * vCPU has a root, and is loaded.
+ */
+bool kvm_tdp_mmu_has_root(struct kvm_vcpu *vcpu)
+{
+	struct kvm_mmu_page *root = root_to_sp(vcpu->arch.mmu->root.hpa);
+
+	return root && is_tdp_mmu_page(root);
+}
+
 int kvm_arch_pre_fault_topup(struct kvm_vcpu *vcpu)
 {
 	return mmu_topup_memory_caches(vcpu, false);
@@ -274,49 +285,39 @@ static bool walk_to_pt(struct kvm_vcpu *vcpu, struct kvm_mmu_page *root,
 /*
  * Return true if the host's huge page is to be mapped by the SPTE at @iter.  Ask
  * under mmu_lock, as the answer changes when a gfn in it gets write-protected.
- * Keep a page table that is in use, or that exists to keep code out of a huge page.
  */
-static bool want_huge(const struct kvm_pre_fault_batch *b, struct tdp_iter *iter)
+static bool want_huge(const struct kvm_pre_fault_batch *b)
 {
-	if (b->spans[0].ptep || kvm_slot_dirty_track_enabled(b->slot) ||
-	    pre_fault_max_level(b->vcpu, b->slot, b->gfn) == PG_LEVEL_4K)
-		return false;
-
-	return !is_shadow_present_pte(iter->old_spte) ||
-	       !(is_nx_huge_page_enabled(b->vcpu->kvm) ||
-		 kvm_tdp_mmu_pre_fault_pt_in_use(iter->old_spte));
+	return !b->spans[0].ptep && !kvm_slot_dirty_track_enabled(b->slot) &&
+	       pre_fault_max_level(b->vcpu, b->slot, b->gfn) != PG_LEVEL_4K;
 }
 
-/* Map all of the host's huge page by the SPTE at @iter. */
+/*
+ * Map all of the host's huge page by the SPTE at @iter, which maps nothing.  Leave
+ * it to the one-page path to free a page table that is there.
+ */
 static unsigned int install_huge(const struct kvm_pre_fault_batch *b,
 				 struct tdp_iter *iter)
 {
 	const pteval_t pte = b->spans[0].huge;
-	struct kvm_page_fault fault = {
-		.addr = b->gfn << PAGE_SHIFT,
-		.prefetch = true,
-		.is_tdp = true,
-		.max_level = PG_LEVEL_2M,
-		.req_level = PG_LEVEL_2M,
-		.goal_level = PG_LEVEL_2M,
-		.gfn = b->gfn,
-		.slot = (struct kvm_memory_slot *)b->slot,
-		.nx_huge_page_workaround_enabled =
-			is_nx_huge_page_enabled(b->vcpu->kvm),
-		.pfn = pte_pfn(__pte(pte)) &
-		       ~(KVM_PAGES_PER_HPAGE(PG_LEVEL_2M) - 1),
-		.map_writable = (pte & _PAGE_RW) &&
-				!(b->slot->flags & KVM_MEM_READONLY),
-	};
+	const kvm_pfn_t pfn = pte_pfn(__pte(pte)) &
+			      ~(KVM_PAGES_PER_HPAGE(PG_LEVEL_2M) - 1);
+	u64 *sptep = rcu_dereference(iter->sptep);
+	struct kvm_mmu_page *sp = sptep_to_sp(sptep);
+	bool writable = (pte & _PAGE_RW) && !(b->slot->flags & KVM_MEM_READONLY);
+	u64 spte;
 
-	if (fault.map_writable && !(pte & _PAGE_DIRTY))
-		fault.map_writable = pre_fault_may_write_clean_page(fault.pfn);
+	if (writable && !(pte & _PAGE_DIRTY))
+		writable = pre_fault_may_write_clean_page(pfn);
 
-	if (tdp_mmu_map_handle_target_level(b->vcpu, &fault, iter) != RET_PF_FIXED)
+	spte = pre_fault_make_spte(b->vcpu, sp, b->slot, sp->role.access,
+				   iter->gfn, pfn, writable);
+	if (!try_cmpxchg64(sptep, &iter->old_spte, spte))
 		return 0;
 
-	b->vcpu->stat.pf_fixed++;
-	b->vcpu->stat.pf_prefaulted += KVM_PAGES_PER_HPAGE(PG_LEVEL_2M);
+	trace_kvm_mmu_set_spte(iter->level, iter->gfn, sptep);
+	kvm_update_page_stats(b->vcpu->kvm, PG_LEVEL_2M, 1);
+	kvm_mmu_count_pre_fault(b->vcpu, PG_LEVEL_2M);
 
 	return b->npages;
 }
@@ -383,10 +384,21 @@ unsigned int kvm_arch_pre_fault_install(struct kvm_pre_fault_batch *b)
 		return min_t(u64, b->npages, KVM_PAGES_PER_HPAGE(iter.level) -
 					     (b->gfn - iter.gfn));
 
-	if (want_huge(b, &iter))
+	if (!want_huge(b))
+		return install_4k(&sb, &iter);
+
+	/*
+	 * Keep a page table that is in use, or that exists to keep code out of a
+	 * huge page.
+	 */
+	if (!is_shadow_present_pte(iter.old_spte))
 		return install_huge(b, &iter);
 
-	return install_4k(&sb, &iter);
+	if (is_nx_huge_page_enabled(b->vcpu->kvm) ||
+	    kvm_tdp_mmu_pre_fault_pt_in_use(iter.old_spte))
+		return install_4k(&sb, &iter);
+
+	return 0;
 }
 
 /*
@@ -427,7 +439,7 @@ int kvm_tdp_mmu_pre_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
 	u64 npages, reach;
 	long r;
 
-	if (!pre_fault_has_tdp_mmu_root(vcpu))
+	if (!kvm_tdp_mmu_has_root(vcpu))
 		return 0;
 
 	slot = kvm_vcpu_gfn_to_memslot(vcpu, gfn);

@@ -21,15 +21,6 @@
 #define pre_fault_for_each_spte(iter, kvm, root, min_level, start, end)	\
 	for_each_tdp_pte_min_level(iter, root, min_level, start, end)
 
-/*
- * Return true if the vCPU's page tables are the TDP MMU's.  Other vCPUs change the
- * count of a root in use, but not to 0.
- */
-static inline bool pre_fault_has_tdp_mmu_root(struct kvm_vcpu *vcpu)
-{
-	return data_race(is_tdp_mmu(vcpu->arch.mmu));
-}
-
 static inline struct kvm_mmu_page *root_to_sp(hpa_t root)
 {
 	return to_shadow_page(root);

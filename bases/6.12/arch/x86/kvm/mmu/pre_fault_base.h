@@ -29,9 +29,6 @@
 #define pre_fault_is_special(kvm, slot)		\
 	(kvm_arch_has_private_mem(kvm) || kvm_slot_can_be_private(slot))
 
-#define pre_fault_has_tdp_mmu_root(vcpu)	\
-	(tdp_mmu_enabled && (vcpu)->arch.mmu->page_fault == kvm_tdp_page_fault)
-
 /*
  * Make the SPTE of a read fault, neither Accessed nor Dirty.  Zapping a dirty SPTE
  * marks the page dirty, which would undo MADV_FREE and have clean pages written
