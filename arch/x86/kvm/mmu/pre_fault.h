@@ -6,6 +6,7 @@
 
 struct tdp_iter;
 
+bool kvm_tdp_mmu_has_root(struct kvm_vcpu *vcpu);
 bool kvm_tdp_mmu_pre_fault_pt_in_use(u64 spte);
 bool kvm_tdp_mmu_pre_fault_link(struct kvm_vcpu *vcpu, struct tdp_iter *iter);
 

@@ -8,6 +8,7 @@
  */
 #include <linux/mm.h>
 
+#include "mmu.h"
 #include "mmu_internal.h"
 #include "page_track.h"
 #include "spte.h"
@@ -20,31 +21,10 @@
 #define pre_fault_for_each_spte(iter, kvm, root, min_level, start, end)	\
 	for_each_tdp_pte_min_level(iter, kvm, root, min_level, start, end)
 
-/* Return true if the vCPU's page tables are the TDP MMU's, indexed by gpa. */
-static inline bool pre_fault_has_tdp_mmu_root(struct kvm_vcpu *vcpu)
-{
-	return tdp_mmu_enabled && vcpu->arch.mmu->page_fault == kvm_tdp_page_fault;
-}
-
-static inline struct kvm_mmu_page *pre_fault_root(struct kvm_vcpu *vcpu)
-{
-	return root_to_sp(vcpu->arch.mmu->root.hpa);
-}
-
 static inline int pre_fault_link_sp(struct kvm *kvm, struct tdp_iter *iter,
 				    struct kvm_mmu_page *sp)
 {
 	return tdp_mmu_link_sp(kvm, iter, sp, true);
-}
-
-static inline void pre_fault_free_sp(struct kvm_mmu_page *sp)
-{
-	tdp_mmu_free_unused_sp(sp);
-}
-
-static inline bool pre_fault_is_frozen(u64 spte)
-{
-	return is_frozen_spte(spte);
 }
 
 /* Make the SPTE of a read fault, not Accessed. */
@@ -61,20 +41,17 @@ static inline u64 pre_fault_make_spte(struct kvm_vcpu *vcpu,
 	return spte;
 }
 
+/* Return true if each gfn has a memory type of its own. */
+static inline bool pre_fault_has_memtypes(struct kvm *kvm)
+{
+	return false;
+}
+
 static inline int pre_fault_max_level(struct kvm_vcpu *vcpu,
 				      const struct kvm_memory_slot *slot,
 				      gfn_t gfn)
 {
 	return kvm_mmu_max_mapping_level(vcpu->kvm, NULL, slot, gfn);
-}
-
-/*
- * Return true if nothing but the pfn differs between the SPTEs of two gfns: the
- * memory type is that of the VM, and no gfn is write-tracked on its own.
- */
-static inline bool pre_fault_gfns_are_alike(struct kvm *kvm)
-{
-	return !kvm_page_track_has_external_user(kvm);
 }
 
 /*

@@ -36,6 +36,17 @@ struct spte_batch {
 	pteval_t class;
 };
 
+/*
+ * Return true if the vCPU's page tables are the TDP MMU's, indexed by gpa.  The
+ * vCPU has a root, and is loaded.
+ */
+bool kvm_tdp_mmu_has_root(struct kvm_vcpu *vcpu)
+{
+	struct kvm_mmu_page *root = root_to_sp(vcpu->arch.mmu->root.hpa);
+
+	return root && is_tdp_mmu_page(root);
+}
+
 int kvm_arch_pre_fault_topup(struct kvm_vcpu *vcpu)
 {
 	return mmu_topup_memory_caches(vcpu, false);
@@ -58,12 +69,19 @@ bool kvm_tdp_mmu_pre_fault_pt_in_use(u64 spte)
 	return false;
 }
 
+/* Free a page table that was never linked: there is no walker to wait for. */
+static void free_sp(struct kvm_mmu_page *sp)
+{
+	free_page((unsigned long)sp->spt);
+	kmem_cache_free(mmu_page_header_cache, sp);
+}
+
 /* Link a new page table.  Return false if another task changed the SPTE. */
 bool kvm_tdp_mmu_pre_fault_link(struct kvm_vcpu *vcpu, struct tdp_iter *iter)
 {
 	struct kvm_mmu_page *sp;
 
-	if (pre_fault_is_frozen(iter->old_spte))
+	if (is_frozen_spte(iter->old_spte))
 		return false;
 
 	sp = tdp_mmu_alloc_sp(vcpu);
@@ -72,17 +90,20 @@ bool kvm_tdp_mmu_pre_fault_link(struct kvm_vcpu *vcpu, struct tdp_iter *iter)
 	if (!pre_fault_link_sp(vcpu->kvm, iter, sp))
 		return true;
 
-	pre_fault_free_sp(sp);
+	free_sp(sp);
 	return false;
 }
 
 /*
- * Return true if make_spte() yields the same for all gfns, but for the pfn.  No
- * gfn can become write-protected for shadow paging while mmu_lock is held.
+ * Return true if make_spte() yields the same for all gfns, but for the pfn: no gfn
+ * is write-tracked, nor has a memory type of its own.  No gfn can become
+ * write-protected for shadow paging while mmu_lock is held.
  */
 static bool gfns_are_alike(struct kvm *kvm)
 {
-	return !kvm->arch.indirect_shadow_pages && pre_fault_gfns_are_alike(kvm);
+	return !kvm->arch.indirect_shadow_pages &&
+	       !kvm_page_track_has_external_user(kvm) &&
+	       !pre_fault_has_memtypes(kvm);
 }
 
 /* Make the SPTE for the @i-th page, but without the pfn. */
@@ -220,7 +241,7 @@ static unsigned int fill_gaps(struct spte_batch *sb, unsigned int first,
 		old = READ_ONCE(sptep[i]);
 		if (is_shadow_present_pte(old))
 			continue;
-		if (pre_fault_is_frozen(old))
+		if (is_frozen_spte(old))
 			break;
 
 		pte = kvm_host_pte(span->ptep, span->huge, i);
@@ -264,49 +285,39 @@ static bool walk_to_pt(struct kvm_vcpu *vcpu, struct kvm_mmu_page *root,
 /*
  * Return true if the host's huge page is to be mapped by the SPTE at @iter.  Ask
  * under mmu_lock, as the answer changes when a gfn in it gets write-protected.
- * Keep a page table that is in use, or that exists to keep code out of a huge page.
  */
-static bool want_huge(const struct kvm_pre_fault_batch *b, struct tdp_iter *iter)
+static bool want_huge(const struct kvm_pre_fault_batch *b)
 {
-	if (b->spans[0].ptep || kvm_slot_dirty_track_enabled(b->slot) ||
-	    pre_fault_max_level(b->vcpu, b->slot, b->gfn) == PG_LEVEL_4K)
-		return false;
-
-	return !is_shadow_present_pte(iter->old_spte) ||
-	       !(is_nx_huge_page_enabled(b->vcpu->kvm) ||
-		 kvm_tdp_mmu_pre_fault_pt_in_use(iter->old_spte));
+	return !b->spans[0].ptep && !kvm_slot_dirty_track_enabled(b->slot) &&
+	       pre_fault_max_level(b->vcpu, b->slot, b->gfn) != PG_LEVEL_4K;
 }
 
-/* Map all of the host's huge page by the SPTE at @iter. */
+/*
+ * Map all of the host's huge page by the SPTE at @iter, which maps nothing.  Leave
+ * it to the one-page path to free a page table that is there.
+ */
 static unsigned int install_huge(const struct kvm_pre_fault_batch *b,
 				 struct tdp_iter *iter)
 {
 	const pteval_t pte = b->spans[0].huge;
-	struct kvm_page_fault fault = {
-		.addr = b->gfn << PAGE_SHIFT,
-		.prefetch = true,
-		.is_tdp = true,
-		.max_level = PG_LEVEL_2M,
-		.req_level = PG_LEVEL_2M,
-		.goal_level = PG_LEVEL_2M,
-		.gfn = b->gfn,
-		.slot = (struct kvm_memory_slot *)b->slot,
-		.nx_huge_page_workaround_enabled =
-			is_nx_huge_page_enabled(b->vcpu->kvm),
-		.pfn = pte_pfn(__pte(pte)) &
-		       ~(KVM_PAGES_PER_HPAGE(PG_LEVEL_2M) - 1),
-		.map_writable = (pte & _PAGE_RW) &&
-				!(b->slot->flags & KVM_MEM_READONLY),
-	};
+	const kvm_pfn_t pfn = pte_pfn(__pte(pte)) &
+			      ~(KVM_PAGES_PER_HPAGE(PG_LEVEL_2M) - 1);
+	u64 *sptep = rcu_dereference(iter->sptep);
+	struct kvm_mmu_page *sp = sptep_to_sp(sptep);
+	bool writable = (pte & _PAGE_RW) && !(b->slot->flags & KVM_MEM_READONLY);
+	u64 spte;
 
-	if (fault.map_writable && !(pte & _PAGE_DIRTY))
-		fault.map_writable = pre_fault_may_write_clean_page(fault.pfn);
+	if (writable && !(pte & _PAGE_DIRTY))
+		writable = pre_fault_may_write_clean_page(pfn);
 
-	if (tdp_mmu_map_handle_target_level(b->vcpu, &fault, iter) != RET_PF_FIXED)
+	spte = pre_fault_make_spte(b->vcpu, sp, b->slot, sp->role.access,
+				   iter->gfn, pfn, writable);
+	if (!try_cmpxchg64(sptep, &iter->old_spte, spte))
 		return 0;
 
-	b->vcpu->stat.pf_fixed++;
-	b->vcpu->stat.pf_prefaulted += KVM_PAGES_PER_HPAGE(PG_LEVEL_2M);
+	trace_kvm_mmu_set_spte(iter->level, iter->gfn, sptep);
+	kvm_update_page_stats(b->vcpu->kvm, PG_LEVEL_2M, 1);
+	kvm_mmu_count_pre_fault(b->vcpu, PG_LEVEL_2M);
 
 	return b->npages;
 }
@@ -338,7 +349,7 @@ static unsigned int install_4k(struct spte_batch *sb, struct tdp_iter *iter)
 	if (new) {
 		/* Link the page table last, so that no walker sees it empty. */
 		if (pre_fault_link_sp(vcpu->kvm, iter, sb->sp)) {
-			pre_fault_free_sp(sb->sp);
+			free_sp(sb->sp);
 			return 0;
 		}
 		installed = n;
@@ -356,7 +367,7 @@ static unsigned int install_4k(struct spte_batch *sb, struct tdp_iter *iter)
 
 unsigned int kvm_arch_pre_fault_install(struct kvm_pre_fault_batch *b)
 {
-	struct kvm_mmu_page *root = pre_fault_root(b->vcpu);
+	struct kvm_mmu_page *root = root_to_sp(b->vcpu->arch.mmu->root.hpa);
 	struct spte_batch sb = { .b = b };
 	struct tdp_iter iter;
 
@@ -365,7 +376,7 @@ unsigned int kvm_arch_pre_fault_install(struct kvm_pre_fault_batch *b)
 		return 0;
 
 	if (!walk_to_pt(b->vcpu, root, &iter, b->gfn) ||
-	    pre_fault_is_frozen(iter.old_spte))
+	    is_frozen_spte(iter.old_spte))
 		return 0;
 
 	if (is_shadow_present_pte(iter.old_spte) &&
@@ -373,10 +384,21 @@ unsigned int kvm_arch_pre_fault_install(struct kvm_pre_fault_batch *b)
 		return min_t(u64, b->npages, KVM_PAGES_PER_HPAGE(iter.level) -
 					     (b->gfn - iter.gfn));
 
-	if (want_huge(b, &iter))
+	if (!want_huge(b))
+		return install_4k(&sb, &iter);
+
+	/*
+	 * Keep a page table that is in use, or that exists to keep code out of a
+	 * huge page.
+	 */
+	if (!is_shadow_present_pte(iter.old_spte))
 		return install_huge(b, &iter);
 
-	return install_4k(&sb, &iter);
+	if (is_nx_huge_page_enabled(b->vcpu->kvm) ||
+	    kvm_tdp_mmu_pre_fault_pt_in_use(iter.old_spte))
+		return install_4k(&sb, &iter);
+
+	return 0;
 }
 
 /*
@@ -385,7 +407,7 @@ unsigned int kvm_arch_pre_fault_install(struct kvm_pre_fault_batch *b)
  */
 static u64 nr_mapped(struct kvm_vcpu *vcpu, gfn_t gfn, u64 npages)
 {
-	struct kvm_mmu_page *root = pre_fault_root(vcpu);
+	struct kvm_mmu_page *root = root_to_sp(vcpu->arch.mmu->root.hpa);
 	struct tdp_iter iter;
 	u64 nr = 0;
 
@@ -417,7 +439,7 @@ int kvm_tdp_mmu_pre_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
 	u64 npages, reach;
 	long r;
 
-	if (!pre_fault_has_tdp_mmu_root(vcpu))
+	if (!kvm_tdp_mmu_has_root(vcpu))
 		return 0;
 
 	slot = kvm_vcpu_gfn_to_memslot(vcpu, gfn);
@@ -426,7 +448,7 @@ int kvm_tdp_mmu_pre_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
 		return 0;
 
 	/* Beyond the root's reach the page table walk would wrap around. */
-	reach = 1ULL << SPTE_LEVEL_SHIFT(pre_fault_root(vcpu)->role.level + 1);
+	reach = 1ULL << SPTE_LEVEL_SHIFT(vcpu->arch.mmu->root_role.level + 1);
 	if (gpa >= reach)
 		return -EOPNOTSUPP;
 

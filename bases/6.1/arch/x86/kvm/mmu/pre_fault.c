@@ -13,7 +13,6 @@
 #include "mmu_internal.h"
 #include "mmutrace.h"
 #include "pre_fault.h"
-#include "pre_fault_base.h"
 #include "spte.h"
 #include "tdp_iter.h"
 #include "tdp_mmu.h"
@@ -144,6 +143,7 @@ static int direct_mmu_pre_fault(struct kvm_vcpu *vcpu, struct kvm_page_fault *fa
 static int pre_fault_page(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
 {
 	struct kvm *kvm = vcpu->kvm;
+	struct page *page;
 	kvm_pfn_t pfn;
 	int r;
 
@@ -159,7 +159,7 @@ static int pre_fault_page(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
 	/* A huge mapping moves fault->pfn to the head page. */
 	pfn = fault->pfn;
 
-	if (pre_fault_has_tdp_mmu_root(vcpu)) {
+	if (kvm_tdp_mmu_has_root(vcpu)) {
 		read_lock(&kvm->mmu_lock);
 		if (is_page_fault_stale(vcpu, fault))
 			r = RET_PF_RETRY;
@@ -179,7 +179,11 @@ static int pre_fault_page(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
 		write_unlock(&kvm->mmu_lock);
 	}
 
-	kvm_release_pfn_clean(pfn);
+	/* Unlike kvm_release_pfn_clean(), don't mark the page accessed. */
+	page = kvm_pfn_to_refcounted_page(pfn);
+	if (page)
+		put_page(page);
+
 	return r;
 }
 

@@ -21,18 +21,9 @@
 #define pre_fault_for_each_spte(iter, kvm, root, min_level, start, end)	\
 	for_each_tdp_pte_min_level(iter, root, min_level, start, end)
 
-/*
- * Return true if the vCPU's page tables are the TDP MMU's.  Other vCPUs change the
- * count of a root in use, but not to 0.
- */
-static inline bool pre_fault_has_tdp_mmu_root(struct kvm_vcpu *vcpu)
+static inline struct kvm_mmu_page *root_to_sp(hpa_t root)
 {
-	return data_race(is_tdp_mmu(vcpu->arch.mmu));
-}
-
-static inline struct kvm_mmu_page *pre_fault_root(struct kvm_vcpu *vcpu)
-{
-	return to_shadow_page(vcpu->arch.mmu->root.hpa);
+	return to_shadow_page(root);
 }
 
 static inline int pre_fault_link_sp(struct kvm *kvm, struct tdp_iter *iter,
@@ -41,12 +32,7 @@ static inline int pre_fault_link_sp(struct kvm *kvm, struct tdp_iter *iter,
 	return tdp_mmu_link_sp(kvm, iter, sp, false, true);
 }
 
-static inline void pre_fault_free_sp(struct kvm_mmu_page *sp)
-{
-	tdp_mmu_free_sp(sp);
-}
-
-static inline bool pre_fault_is_frozen(u64 spte)
+static inline bool is_frozen_spte(u64 spte)
 {
 	return is_removed_spte(spte);
 }
@@ -89,16 +75,11 @@ static inline int pre_fault_max_level(struct kvm_vcpu *vcpu,
 	return kvm_mmu_max_mapping_level(vcpu->kvm, slot, gfn, fault.max_level);
 }
 
-/*
- * Return true if nothing but the pfn differs between the SPTEs of two gfns: the
- * memory type is that of the VM, and no gfn is write-tracked on its own.  KVM's own
- * user of page tracking is the only one.
- */
-static inline bool pre_fault_gfns_are_alike(struct kvm *kvm)
+/* KVM's own user of page tracking, for shadow paging, is always there. */
+static inline bool kvm_page_track_has_external_user(struct kvm *kvm)
 {
-	return hlist_is_singular_node(&kvm->arch.mmu_sp_tracker.node,
-				      &kvm->arch.track_notifier_head.track_notifier_list) &&
-	       !pre_fault_has_memtypes(kvm);
+	return !hlist_is_singular_node(&kvm->arch.mmu_sp_tracker.node,
+				       &kvm->arch.track_notifier_head.track_notifier_list);
 }
 
 /* There is no memory that only the fault path knows the rules of. */
