@@ -429,8 +429,8 @@ static u64 nr_mapped(struct kvm_vcpu *vcpu, gfn_t gfn, u64 npages)
  * has a root.  Called inside an SRCU read section of kvm->srcu.
  *
  * Returns the number of bytes that are mapped from @gpa on, at most 1G; 0 if the
- * page at @gpa takes a page fault, as all do without the TDP MMU; -EOPNOTSUPP if
- * the page tables do not reach @gpa; -EINTR; -ENOMEM.
+ * page at @gpa takes a page fault, as all do without the TDP MMU; -ENOENT without
+ * a memslot; -EOPNOTSUPP if the page tables do not reach @gpa; -EINTR; -ENOMEM.
  */
 int kvm_tdp_mmu_pre_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
 {
@@ -443,8 +443,14 @@ int kvm_tdp_mmu_pre_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
 		return 0;
 
 	slot = kvm_vcpu_gfn_to_memslot(vcpu, gfn);
-	if (!slot || slot->flags & KVM_MEMSLOT_INVALID ||
-	    pre_fault_is_special(vcpu->kvm, slot))
+	if (pre_fault_is_special(vcpu->kvm, slot))
+		return 0;
+
+	/* The fault path would install an MMIO SPTE. */
+	if (!slot)
+		return -ENOENT;
+
+	if (slot->flags & KVM_MEMSLOT_INVALID)
 		return 0;
 
 	/* Beyond the root's reach the page table walk would wrap around. */
