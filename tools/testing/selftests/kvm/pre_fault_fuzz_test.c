@@ -143,8 +143,25 @@ static void help(const char *name)
 	       name, DEFAULT_CALLS);
 }
 
+/*
+ * The process touched memory that the model says is there, or, on newer kernels,
+ * injected poison.
+ */
+static void on_fault(int sig, siginfo_t *info, void *context)
+{
+	if (READ_ONCE(fz_host.injecting))
+		return;
+
+	FZ_ASSERT(false, "signal %d, code %d, at %p", sig, info->si_code,
+		  info->si_addr);
+}
+
 int main(int argc, char *argv[])
 {
+	struct sigaction fault = {
+		.sa_sigaction = on_fault,
+		.sa_flags = SA_SIGINFO,
+	};
 	uint64_t nr_calls = DEFAULT_CALLS;
 	double start;
 	int opt;
@@ -189,6 +206,8 @@ int main(int argc, char *argv[])
 	fz_vm_init();
 
 	signal(SIGALRM, on_alarm);
+	sigaction(SIGBUS, &fault, NULL);
+	sigaction(SIGSEGV, &fault, NULL);
 	start = pf_now();
 	for (nr_call = 0; nr_call < nr_calls; nr_call++) {
 		if (!(nr_call % CALLS_PER_ALARM))

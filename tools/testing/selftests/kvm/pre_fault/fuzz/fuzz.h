@@ -54,6 +54,7 @@ struct fz_host {
 	bool huge[FZ_WINDOW / FZ_BLOCK];
 	bool can_thp;
 	bool can_poison;
+	bool injecting;		/* poison, right now */
 	unsigned int poisoned;
 	uint64_t last_poisoned;
 };

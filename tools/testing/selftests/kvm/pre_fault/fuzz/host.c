@@ -266,14 +266,23 @@ static bool writable(uint64_t page)
 
 /*
  * A page was written to, by this process or by the guest: a private page that
- * was only read so far is replaced by its copy.  The huge zero page is split.
+ * was only read so far is replaced by its copy.  The huge zero page is split, or
+ * replaced by a huge page.
  */
 void fz_host_written(uint64_t page)
 {
+	uint64_t block = page & ~(FZ_BLOCK - 1ul);
+
 	if (page >= FZ_WINDOW ||
 	    fz_host.areas[page / FZ_AREA_PAGES].kind == FZ_MEMFD ||
 	    fz_host.page[page] & FZ_PRIVATE)
 		return;
+
+	if (PF_COPIES_HUGE_ZERO && fz_host.huge[page / FZ_BLOCK]) {
+		set_pages(block, FZ_BLOCK, ALL | FZ_PRIVATE);
+		fz_host_gone(block, FZ_BLOCK);
+		return;
+	}
 
 	split(page);
 	fz_host.page[page] |= FZ_PRIVATE;
@@ -302,10 +311,12 @@ static void poison(uint64_t page)
 
 	write_pages(page, 1);
 	fz_note("MADV_HWPOISON %#lx", page);
-	if (madvise(hva(page), PAGE_SIZE, MADV_HWPOISON)) {
-		fz_host.can_poison = false;
+	WRITE_ONCE(fz_host.injecting, true);
+	fz_host.can_poison = !madvise(hva(page), PAGE_SIZE, MADV_HWPOISON);
+	WRITE_ONCE(fz_host.injecting, false);
+	if (!fz_host.can_poison)
 		return;
-	}
+
 	fz_host.poisoned++;
 	fz_host.last_poisoned = page;
 	fz_host.page[page] |= FZ_POISON;

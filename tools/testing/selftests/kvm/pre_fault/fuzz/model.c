@@ -325,13 +325,37 @@ void fz_dirty_log_on(struct fz_slot *slot)
 	}
 }
 
-/* Dirty logging is off: small mappings that can be large ones are dropped. */
+/* A page table becomes a large mapping if it maps anything. */
+static void recover_huge(struct fz_slot *slot, uint64_t page)
+{
+	if (block_has(slot, page, FZ_4K) || block_has(slot, page, FZ_ANY)) {
+		block_set(slot, page, FZ_NO, FZ_2M);
+		block_set(slot, page, FZ_4K, FZ_2M);
+		block_set(slot, page, FZ_ANY, FZ_2M);
+		block_set(slot, page, FZ_MAYBE, FZ_2M);
+	} else if (block_has(slot, page, FZ_MAYBE)) {
+		block_set(slot, page, FZ_NO, FZ_MAYBE);
+	}
+}
+
+/*
+ * Dirty logging is off: small mappings that can be large ones become large, or are
+ * dropped.
+ */
 void fz_dirty_log_off(struct fz_slot *slot)
 {
 	uint64_t page = slot->page;
 
 	if (slot->flags & KVM_MEM_READONLY)
 		return;
+
+	if (PF_RECOVERS_HUGE && fz_facts.tdp_mmu) {
+		for (; page < slot->page + slot->npages && page < FZ_WINDOW; page++) {
+			if (can_be_huge(slot, page))
+				recover_huge(slot, page);
+		}
+		return;
+	}
 
 	for (; page < slot->page + slot->npages && page < FZ_WINDOW; page++) {
 		if (!can_be_huge(slot, page))

@@ -26,6 +26,12 @@ static inline int vm_pgtable_levels(struct kvm_vm *vm)
 	return vm->pgtable_levels;
 }
 
+/* Does the end of dirty logging make page tables of the TDP MMU large mappings? */
+#define PF_RECOVERS_HUGE	false
+
+/* Does a write to the huge zero page allocate a huge page? */
+#define PF_COPIES_HUGE_ZERO	false
+
 /* Does the ioctl get the vCPU a root before it looks for a memslot? */
 #define PF_ROOT_BEFORE_SLOT	true
 
