@@ -77,19 +77,20 @@ long kvm_vcpu_ioctl_pre_fault_memory(struct kvm_vcpu *vcpu,
 				     struct kvm_pre_fault_memory __user *argp)
 {
 	struct kvm_pre_fault_memory range;
-	long r = -EINVAL;
 	u64 gpa, size;
+	bool valid;
+	long r;
 
 	if (copy_from_user(&range, argp, sizeof(range)))
 		return -EFAULT;
 
 	gpa = range.gpa;
 	size = range.size;
-	if (pre_fault_range_is_valid(&range))
-		r = pre_fault_range(vcpu, &range);
+	valid = pre_fault_range_is_valid(&range);
+	r = valid ? pre_fault_range(vcpu, &range) : -EINVAL;
 
 	trace_kvm_pre_fault_memory(gpa, size, range.gpa - gpa, r);
-	if (r == -EINVAL)
+	if (!valid)
 		return r;
 
 	if (copy_to_user(argp, &range, sizeof(range)))

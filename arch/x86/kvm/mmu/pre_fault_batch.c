@@ -38,13 +38,14 @@ struct spte_batch {
 
 /*
  * Return true if the vCPU's page tables are the TDP MMU's, indexed by gpa.  The
- * vCPU has a root, and is loaded.
+ * vCPU has a root.  Refuse the root of a nested guest: with EPT, the CPU may not set
+ * D bits in it that KVM has.
  */
 bool kvm_tdp_mmu_has_root(struct kvm_vcpu *vcpu)
 {
 	struct kvm_mmu_page *root = root_to_sp(vcpu->arch.mmu->root.hpa);
 
-	return root && is_tdp_mmu_page(root);
+	return root && is_tdp_mmu_page(root) && !root->role.guest_mode;
 }
 
 int kvm_arch_pre_fault_topup(struct kvm_vcpu *vcpu)
@@ -429,28 +430,35 @@ static u64 nr_mapped(struct kvm_vcpu *vcpu, gfn_t gfn, u64 npages)
  * has a root.  Called inside an SRCU read section of kvm->srcu.
  *
  * Returns the number of bytes that are mapped from @gpa on, at most 1G; 0 if the
- * page at @gpa takes a page fault, as all do without the TDP MMU; -EOPNOTSUPP if
- * the page tables do not reach @gpa; -EINTR; -ENOMEM.
+ * page at @gpa takes a page fault, as all do without the TDP MMU; -ENOENT without
+ * a memslot; -EOPNOTSUPP if the page tables do not reach @gpa; -EINTR; -ENOMEM.
  */
 int kvm_tdp_mmu_pre_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
 {
+	const u64 reach = 1ULL << SPTE_LEVEL_SHIFT(vcpu->arch.mmu->root_role.level + 1);
 	const gfn_t gfn = gpa_to_gfn(gpa);
 	struct kvm_memory_slot *slot;
-	u64 npages, reach;
+	u64 npages;
 	long r;
 
-	if (!kvm_tdp_mmu_has_root(vcpu))
-		return 0;
-
-	slot = kvm_vcpu_gfn_to_memslot(vcpu, gfn);
-	if (!slot || slot->flags & KVM_MEMSLOT_INVALID ||
-	    pre_fault_is_special(vcpu->kvm, slot))
+	/* Shadow paging is not indexed by gpa, and is refused by the fault path. */
+	if (!tdp_enabled || !vcpu->arch.mmu->root_role.direct)
 		return 0;
 
 	/* Beyond the root's reach the page table walk would wrap around. */
-	reach = 1ULL << SPTE_LEVEL_SHIFT(vcpu->arch.mmu->root_role.level + 1);
 	if (gpa >= reach)
 		return -EOPNOTSUPP;
+
+	slot = kvm_vcpu_gfn_to_memslot(vcpu, gfn);
+	if (pre_fault_is_special(vcpu->kvm, slot))
+		return 0;
+
+	/* The fault path would install an MMIO SPTE. */
+	if (!slot)
+		return -ENOENT;
+
+	if (slot->flags & KVM_MEMSLOT_INVALID || !kvm_tdp_mmu_has_root(vcpu))
+		return 0;
 
 	npages = min(size, reach - gpa) >> PAGE_SHIFT;
 	r = kvm_pre_fault_batches(vcpu, slot, gfn, npages);
