@@ -445,11 +445,12 @@ int kvm_tdp_mmu_pre_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
 	if (!tdp_enabled || !vcpu->arch.mmu->root_role.direct)
 		return 0;
 
+	slot = kvm_vcpu_gfn_to_memslot(vcpu, gfn);
+
 	/* Beyond the root's reach the page table walk would wrap around. */
 	if (gpa >= reach)
-		return -EOPNOTSUPP;
+		return slot ? -EOPNOTSUPP : -ENOENT;
 
-	slot = kvm_vcpu_gfn_to_memslot(vcpu, gfn);
 	if (pre_fault_is_special(vcpu->kvm, slot))
 		return 0;
 

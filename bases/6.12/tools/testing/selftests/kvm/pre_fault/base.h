@@ -28,6 +28,9 @@ static inline int vm_pgtable_levels(struct kvm_vm *vm)
 
 #ifdef __x86_64__
 
+/* EOPNOTSUPP while the vCPU runs a nested guest without nested paging? */
+#define PF_REFUSES_L2	false
+
 #include "svm_util.h"
 #include "vmx.h"
 
