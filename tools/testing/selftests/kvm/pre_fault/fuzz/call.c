@@ -379,7 +379,7 @@ bool fz_call_all_seen(void)
 		{ EINTR, true },
 		{ EAGAIN, fz_again_possible() },
 		{ EHWPOISON, fz_host.poisoned == FZ_MAX_POISONED },
-		{ EOPNOTSUPP, fz_facts.svm },
+		{ EOPNOTSUPP, fz_facts.svm && PF_REFUSES_L2 },
 	};
 	bool all = partial;
 	unsigned int i;

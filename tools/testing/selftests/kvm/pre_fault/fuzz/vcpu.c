@@ -259,13 +259,14 @@ static void set_sane_sregs(struct fz_vcpu *vcpu, uint64_t efer)
 
 /*
  * Into a nested guest and out of it; Intel's would need a VMCS, and is left to
- * the test of its own.  Whether KVM takes the state is for KVM to say.
+ * the test of its own.  Whether KVM takes the state is for KVM to say.  Where
+ * pre-faulting goes on meanwhile, it fills page tables that the model has not.
  */
 static void toggle_nested(struct fz_vcpu *vcpu)
 {
 	struct vmcb *vmcb = (struct vmcb *)nested.state.data.svm[0].vmcb12;
 
-	if (!fz_facts.svm || vcpu->as)
+	if (!fz_facts.svm || !PF_REFUSES_L2 || vcpu->as)
 		return;
 
 	memset(&nested, 0, sizeof(nested));

@@ -45,6 +45,9 @@ static inline int vm_pgtable_levels(struct kvm_vm *vm)
 	return vm->pgtable_levels;
 }
 
+/* Does the ioctl get the vCPU a root before it looks for a memslot? */
+#define PF_ROOT_BEFORE_SLOT	false
+
 #ifdef __x86_64__
 
 /* EOPNOTSUPP while the vCPU runs a nested guest without nested paging? */
