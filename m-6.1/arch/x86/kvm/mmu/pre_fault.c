@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM_PRE_FAULT_MEMORY for x86: map a gfn as a guest read would, without a
+ * guest.  Unlike a guest's fault, a pre-fault never touches an SPTE that maps
+ * something already, never emulates, and never maps MMIO.
+ */
+#include <linux/kvm_host.h>
+#include <linux/sched/signal.h>
+
+#include <asm/vmx.h>
+
+#include "mmu.h"
+#include "mmu_internal.h"
+#include "mmutrace.h"
+#include "pre_fault.h"
+#include "spte.h"
+#include "tdp_iter.h"
+#include "tdp_mmu.h"
+
+/*
+ * Get the host page for fault->gfn, and hold a reference to it.  It is not
+ * final until is_page_fault_stale() says so under mmu_lock.
+ */
+static int pre_fault_get_pfn(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
+{
+	int r;
+
+	fault->mmu_seq = READ_ONCE(vcpu->kvm->mmu_invalidate_seq);
+	/* Before the host's page tables are read, see mmu_invalidate_retry(). */
+	smp_rmb();
+
+	/* Without APICv, a guest's access to this page is emulated. */
+	if (fault->slot->id == APIC_ACCESS_PAGE_PRIVATE_MEMSLOT &&
+	    !kvm_apicv_activated(vcpu->kvm))
+		return -ENOENT;
+
+	r = kvm_pre_fault_pfn(vcpu->kvm, fault->slot, fault->gfn, &fault->pfn,
+			      &fault->map_writable, &fault->hva);
+	if (r)
+		return r;
+
+	/*
+	 * A writable SPTE would have to be logged as dirty.  Enabling dirty
+	 * logging installs a new memslot and waits for SRCU readers of the old
+	 * one, before write-protecting what they mapped.
+	 */
+	if (kvm_slot_dirty_track_enabled(fault->slot))
+		fault->map_writable = false;
+
+	return 0;
+}
+
+/*
+ * kvm_tdp_mmu_map() for pre-faults.  Leaves are installed by cmpxchg against
+ * the non-present value seen here, so that a guest's fault that is faster on
+ * another vCPU stays as it is.
+ */
+static int tdp_mmu_pre_fault(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
+{
+	struct kvm_mmu_page *root = to_shadow_page(vcpu->arch.mmu->root.hpa);
+	struct tdp_iter iter;
+	int ret = RET_PF_RETRY;
+
+	lockdep_assert_held_read(&vcpu->kvm->mmu_lock);
+
+	kvm_mmu_hugepage_adjust(vcpu, fault);
+
+	trace_kvm_mmu_spte_requested(fault);
+
+	rcu_read_lock();
+
+	for_each_tdp_pte(iter, root, fault->gfn, fault->gfn + 1) {
+		if (is_removed_spte(iter.old_spte))
+			break;
+
+		if (is_shadow_present_pte(iter.old_spte)) {
+			if (is_last_spte(iter.old_spte, iter.level)) {
+				fault->goal_level = iter.level;
+				ret = RET_PF_SPURIOUS;
+				break;
+			}
+
+			/*
+			 * Put a huge page in the place of a page table only if
+			 * nothing is mapped by the latter.  What another vCPU
+			 * maps from now on is replaced as its own next fault
+			 * would replace it, with nothing lost.
+			 */
+			if (iter.level == fault->goal_level &&
+			    (fault->nx_huge_page_workaround_enabled ||
+			     kvm_tdp_mmu_pre_fault_pt_in_use(iter.old_spte)))
+				disallowed_hugepage_adjust(fault, iter.old_spte,
+							   iter.level);
+		}
+
+		if (iter.level == fault->goal_level) {
+			ret = tdp_mmu_map_handle_target_level(vcpu, fault, &iter);
+			break;
+		}
+
+		if (is_shadow_present_pte(iter.old_spte))
+			continue;
+
+		if (!kvm_tdp_mmu_pre_fault_link(vcpu, &iter))
+			break;
+	}
+
+	rcu_read_unlock();
+
+	return ret;
+}
+
+/*
+ * The same for the legacy MMU, where mmu_lock keeps all others out and
+ * kvm_mmu_direct_map() looks for an existing mapping.
+ */
+static int direct_mmu_pre_fault(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
+{
+	u64 sptes[PT64_ROOT_MAX_LEVEL + 1];
+	int root_level, level;
+
+	lockdep_assert_held_write(&vcpu->kvm->mmu_lock);
+
+	level = kvm_mmu_get_walk(vcpu, fault->addr, sptes, &root_level);
+	if (WARN_ON_ONCE(level < PG_LEVEL_4K))
+		return -EIO;
+
+	/* As above: no huge page in the place of a page table in use. */
+	while (++level <= fault->max_level) {
+		if (kvm_tdp_mmu_pre_fault_pt_in_use(sptes[level])) {
+			fault->max_level = level - 1;
+			break;
+		}
+	}
+
+	return kvm_mmu_direct_map(vcpu, fault);
+}
+
+/*
+ * Map fault->gfn.  Returns RET_PF_FIXED or RET_PF_SPURIOUS with the level of
+ * the mapping in fault->goal_level, RET_PF_RETRY, or -errno.
+ */
+static int pre_fault_page(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
+{
+	struct kvm *kvm = vcpu->kvm;
+	struct page *page;
+	kvm_pfn_t pfn;
+	int r;
+
+	/* Nothing can be allocated under mmu_lock. */
+	r = mmu_topup_memory_caches(vcpu, false);
+	if (r)
+		return r;
+
+	r = pre_fault_get_pfn(vcpu, fault);
+	if (r)
+		return r;
+
+	/* A huge mapping moves fault->pfn to the head page. */
+	pfn = fault->pfn;
+
+	if (kvm_tdp_mmu_has_root(vcpu)) {
+		read_lock(&kvm->mmu_lock);
+		if (is_page_fault_stale(vcpu, fault))
+			r = RET_PF_RETRY;
+		else
+			r = tdp_mmu_pre_fault(vcpu, fault);
+		read_unlock(&kvm->mmu_lock);
+	} else {
+		write_lock(&kvm->mmu_lock);
+		r = make_mmu_pages_available(vcpu);
+		if (!r) {
+			/* Making pages available may have zapped the root. */
+			if (is_page_fault_stale(vcpu, fault))
+				r = RET_PF_RETRY;
+			else
+				r = direct_mmu_pre_fault(vcpu, fault);
+		}
+		write_unlock(&kvm->mmu_lock);
+	}
+
+	/* Unlike kvm_release_pfn_clean(), don't mark the page accessed. */
+	page = kvm_pfn_to_refcounted_page(pfn);
+	if (page)
+		put_page(page);
+
+	return r;
+}
+
+/*
+ * Map what is at @gpa.  Returns the number of bytes that are mapped, 0 if another
+ * task has changed the host's or the VM's page tables meanwhile, or -errno.
+ */
+static long pre_fault_step(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
+{
+	struct kvm_page_fault fault = {
+		.addr = gpa,
+		.gfn = gpa_to_gfn(gpa),
+		.prefetch = true,
+		.pre_fault = true,
+		.is_tdp = true,
+		.nx_huge_page_workaround_enabled =
+			is_nx_huge_page_enabled(vcpu->kvm),
+
+		.max_level = KVM_MAX_HUGEPAGE_LEVEL,
+		.req_level = PG_LEVEL_4K,
+		.goal_level = PG_LEVEL_4K,
+	};
+	u64 mapped, reach;
+	long r;
+
+	fault.slot = kvm_vcpu_gfn_to_memslot(vcpu, fault.gfn);
+	if (!fault.slot)
+		return -ENOENT;
+
+	/*
+	 * Deleting or moving the memslot waits for this SRCU reader.  Waiting for
+	 * that in turn would be a deadlock.
+	 */
+	if (fault.slot->flags & KVM_MEMSLOT_INVALID)
+		return -EAGAIN;
+
+	/* Beyond the root's reach the page table walk would wrap around. */
+	reach = 1ULL << SPTE_LEVEL_SHIFT(vcpu->arch.mmu->root_role.level + 1);
+	if (gpa >= reach)
+		return -EOPNOTSUPP;
+	size = min(size, reach - gpa);
+
+	/* Only a new root ends retrying if the current one is obsolete. */
+	if (kvm_check_request(KVM_REQ_MMU_FREE_OBSOLETE_ROOTS, vcpu))
+		kvm_mmu_free_obsolete_roots(vcpu);
+
+	r = kvm_mmu_reload(vcpu);
+	if (r)
+		return r;
+
+	r = kvm_tdp_mmu_pre_fault(vcpu, gpa, size);
+	if (r)
+		return r;
+
+	kvm_tdp_mtrr_adjust(vcpu, &fault);
+
+	r = pre_fault_page(vcpu, &fault);
+	switch (r) {
+	case RET_PF_FIXED:
+		kvm_mmu_count_pre_fault(vcpu, fault.goal_level);
+		break;
+	case RET_PF_SPURIOUS:
+		break;
+	case RET_PF_RETRY:
+		return 0;
+	default:
+		return WARN_ON_ONCE(r >= 0) ? -EIO : r;
+	}
+
+	mapped = KVM_HPAGE_SIZE(fault.goal_level);
+	mapped -= gpa & (mapped - 1);
+
+	return min(mapped, size);
+}
+
+/*
+ * Map the start of @range in the vCPU's current MMU root.  The vCPU is loaded.
+ * Called inside an SRCU read section of kvm->srcu with no MMU lock held.
+ *
+ * Returns the number of bytes that are mapped, or -errno:
+ * -EAGAIN if the memslot is being deleted or moved, -EFAULT if the host memory
+ * can't be read, -EHWPOISON, -EINTR, -ENOENT without a memslot, -ENOMEM or -ENOSPC
+ * without memory for page tables, -EOPNOTSUPP if the page tables are not indexed
+ * by gpa or do not reach it, -EIO if the MMU is in an unknown state.
+ */
+long kvm_arch_vcpu_pre_fault_memory(struct kvm_vcpu *vcpu,
+				    struct kvm_pre_fault_memory *range)
+{
+	long r;
+
+	if (!tdp_enabled || is_guest_mode(vcpu))
+		return -EOPNOTSUPP;
+
+	for (;;) {
+		r = pre_fault_step(vcpu, range->gpa, range->size);
+		if (r)
+			return r;
+
+		if (signal_pending(current))
+			return -EINTR;
+		cond_resched();
+	}
+}

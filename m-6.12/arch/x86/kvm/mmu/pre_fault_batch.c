@@ -1,0 +1,461 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM_PRE_FAULT_MEMORY for x86: install a page table of SPTEs from host PTEs.
+ * See virt/kvm/pre_fault_host.c for why reading the host PTEs is safe.
+ *
+ * mmu_lock is held for read, and RCU keeps the page tables of the TDP MMU.
+ * Write each SPTE that another task can see by cmpxchg against the non-present
+ * value that was read.
+ */
+#include <linux/kvm_host.h>
+#include <linux/kvm_pre_fault.h>
+
+#include "mmu.h"
+#include "mmu_internal.h"
+#include "mmutrace.h"
+#include "pre_fault.h"
+#include "pre_fault_base.h"
+#include "spte.h"
+#include "tdp_iter.h"
+#include "tdp_mmu.h"
+
+/*
+ * Host PTEs that have these bits in common get SPTEs that differ in the pfn only.
+ * PRE_FAULT_PTE_DIRTY is the D bit where clean pages need care to be writable.
+ */
+#define PTE_CLASS	(KVM_HOST_PTE_CHECK | _PAGE_RW | PRE_FAULT_PTE_DIRTY)
+
+struct spte_batch {
+	const struct kvm_pre_fault_batch *b;
+	/* The page table to fill */
+	struct kvm_mmu_page *sp;
+	/* SPTEs without a pfn, read-only and writable; 0 if not made yet */
+	u64 templates[2];
+	/* The template for host PTEs of this class, 0 if there is none yet */
+	u64 template;
+	pteval_t class;
+};
+
+/*
+ * Return true if the vCPU's page tables are the TDP MMU's, indexed by gpa.  The
+ * vCPU has a root, and is loaded.
+ */
+bool kvm_tdp_mmu_has_root(struct kvm_vcpu *vcpu)
+{
+	struct kvm_mmu_page *root = root_to_sp(vcpu->arch.mmu->root.hpa);
+
+	return root && is_tdp_mmu_page(root);
+}
+
+int kvm_arch_pre_fault_topup(struct kvm_vcpu *vcpu)
+{
+	return mmu_topup_memory_caches(vcpu, false);
+}
+
+/*
+ * Return true if the page table maps something.  Count page tables, too, as to
+ * look into these would take too long.
+ */
+bool kvm_tdp_mmu_pre_fault_pt_in_use(u64 spte)
+{
+	u64 *pt = __va(spte_to_pfn(spte) << PAGE_SHIFT);
+	int i;
+
+	for (i = 0; i < SPTE_ENT_PER_PAGE; i++) {
+		if (is_shadow_present_pte(READ_ONCE(pt[i])))
+			return true;
+	}
+
+	return false;
+}
+
+/* Free a page table that was never linked: there is no walker to wait for. */
+static void free_sp(struct kvm_mmu_page *sp)
+{
+	free_page((unsigned long)sp->spt);
+	kmem_cache_free(mmu_page_header_cache, sp);
+}
+
+/* Link a new page table.  Return false if another task changed the SPTE. */
+bool kvm_tdp_mmu_pre_fault_link(struct kvm_vcpu *vcpu, struct tdp_iter *iter)
+{
+	struct kvm_mmu_page *sp;
+
+	if (is_frozen_spte(iter->old_spte))
+		return false;
+
+	sp = tdp_mmu_alloc_sp(vcpu);
+	tdp_mmu_init_child_sp(sp, iter);
+
+	if (!pre_fault_link_sp(vcpu->kvm, iter, sp))
+		return true;
+
+	free_sp(sp);
+	return false;
+}
+
+/*
+ * Return true if make_spte() yields the same for all gfns, but for the pfn: no gfn
+ * is write-tracked, nor has a memory type of its own.  No gfn can become
+ * write-protected for shadow paging while mmu_lock is held.
+ */
+static bool gfns_are_alike(struct kvm *kvm)
+{
+	return !kvm->arch.indirect_shadow_pages &&
+	       !kvm_page_track_has_external_user(kvm) &&
+	       !pre_fault_has_memtypes(kvm);
+}
+
+/* Make the SPTE for the @i-th page, but without the pfn. */
+static u64 make_template(struct spte_batch *sb, unsigned int i, kvm_pfn_t pfn,
+			 bool writable, bool reusable)
+{
+	const struct kvm_pre_fault_batch *b = sb->b;
+	unsigned int access = sb->sp->role.access;
+	u64 spte, mmu_writable = 0;
+
+	if (b->slot->flags & KVM_MEM_READONLY)
+		writable = false;
+
+	/*
+	 * With dirty logging, the guest's first write has to fault.  All that is
+	 * to do then is to make the SPTE writable: if it says that it may be, the
+	 * fault takes no lock.
+	 */
+	if (writable && kvm_slot_dirty_track_enabled(b->slot)) {
+		access &= ~ACC_WRITE_MASK;
+		writable = reusable;
+		mmu_writable = reusable ? shadow_mmu_writable_mask : 0;
+	}
+
+	spte = pre_fault_make_spte(b->vcpu, sb->sp, b->slot, access, b->gfn + i,
+				   pfn, writable);
+
+	return (spte & ~((u64)pfn << PAGE_SHIFT)) | mmu_writable;
+}
+
+/*
+ * Get the template for the @i-th page, 0 if its host PTE is unusable.  Remember
+ * the template if it is good for more pages than this one.
+ */
+static noinline u64 get_template(struct spte_batch *sb, unsigned int i,
+				 pteval_t pte)
+{
+	const kvm_pfn_t pfn = pte_pfn(__pte(pte));
+	bool writable = pte & _PAGE_RW;
+	bool clean = writable && PRE_FAULT_PTE_DIRTY && !(pte & PRE_FAULT_PTE_DIRTY);
+	u64 *cached, t;
+
+	if (!kvm_host_pte_usable(pte))
+		return 0;
+
+	/* A page in a read-only slot can't be written to. */
+	if (clean && !(sb->b->slot->flags & KVM_MEM_READONLY))
+		writable = pre_fault_may_write_clean_page(pfn);
+
+	cached = &sb->templates[writable];
+	t = *cached;
+	if (!t) {
+		bool reusable = gfns_are_alike(sb->b->vcpu->kvm);
+
+		t = make_template(sb, i, pfn, writable, reusable);
+		if (!reusable)
+			return t;
+		*cached = t;
+	}
+
+	/* Clean pages and zero pages are looked at one by one. */
+	if (!clean && !(pte & _PAGE_SPECIAL)) {
+		sb->class = pte & PTE_CLASS;
+		sb->template = t;
+	}
+
+	return t;
+}
+
+static u64 *first_sptep(struct spte_batch *sb)
+{
+	return sb->sp->spt + SPTE_INDEX(sb->b->gfn << PAGE_SHIFT, PG_LEVEL_4K);
+}
+
+/*
+ * Fill a page table that is not linked yet.  Keep in local variables what the
+ * loop needs, as the compiler has to assume that an SPTE may be part of @sb.
+ */
+static __always_inline unsigned int
+__fill_new(struct spte_batch *sb, u64 *sptep, unsigned int first, pte_t *ptep,
+	   const pteval_t huge, const unsigned int npages)
+{
+	const u64 pfn_mask = PTE_PFN_MASK;
+	pteval_t class = sb->class, pte, diff;
+	u64 template = sb->template, t;
+	unsigned long i;
+
+	for (i = 0; i < npages; i++) {
+		for (; template && i < npages; i++) {
+			diff = kvm_host_pte(ptep, huge, i) ^ class;
+			if (diff & PTE_CLASS)
+				break;
+			sptep[i] = template | (diff & pfn_mask);
+		}
+		if (i == npages)
+			break;
+
+		/* Keep the class at zero pages, as they often lie between others. */
+		pte = kvm_host_pte(ptep, huge, i);
+		t = sb->templates[0];
+		if (!t || !kvm_host_pte_is_zero(pte)) {
+			t = get_template(sb, first + i, pte);
+			if (!t)
+				break;
+			class = sb->class;
+			template = sb->template;
+		}
+		sptep[i] = t | (pte & pfn_mask);
+	}
+
+	return i;
+}
+
+static unsigned int fill_new(struct spte_batch *sb, unsigned int first,
+			     const struct kvm_pre_fault_span *span)
+{
+	u64 *sptep = first_sptep(sb) + first;
+
+	return span->ptep ?
+	       __fill_new(sb, sptep, first, span->ptep, 0, span->npages) :
+	       __fill_new(sb, sptep, first, NULL, span->huge, span->npages);
+}
+
+/* Fill the gaps of a page table in use.  Leave present and frozen SPTEs alone. */
+static unsigned int fill_gaps(struct spte_batch *sb, unsigned int first,
+			      const struct kvm_pre_fault_span *span,
+			      unsigned int *installed)
+{
+	u64 *sptep = first_sptep(sb) + first;
+	unsigned int i;
+	pteval_t pte;
+	u64 old, t;
+
+	for (i = 0; i < span->npages; i++) {
+		old = READ_ONCE(sptep[i]);
+		if (is_shadow_present_pte(old))
+			continue;
+		if (is_frozen_spte(old))
+			break;
+
+		pte = kvm_host_pte(span->ptep, span->huge, i);
+		t = sb->template;
+		if (!t || (pte & PTE_CLASS) != sb->class)
+			t = get_template(sb, first + i, pte);
+		if (!t)
+			break;
+
+		if (try_cmpxchg64(sptep + i, &old, t | (pte & PTE_PFN_MASK)))
+			(*installed)++;
+		else if (!is_shadow_present_pte(old))
+			break;
+	}
+
+	return i;
+}
+
+/*
+ * Walk to the SPTE for the last-level page table or for a huge page in its place.
+ * Link page tables above it where they are missing.
+ */
+static bool walk_to_pt(struct kvm_vcpu *vcpu, struct kvm_mmu_page *root,
+		       struct tdp_iter *iter, gfn_t gfn)
+{
+	pre_fault_for_each_spte((*iter), vcpu->kvm, root, PG_LEVEL_2M, gfn, gfn + 1) {
+		if (iter->level == PG_LEVEL_2M)
+			return true;
+
+		if (is_shadow_present_pte(iter->old_spte)) {
+			if (is_last_spte(iter->old_spte, iter->level))
+				return true;
+		} else if (!kvm_tdp_mmu_pre_fault_link(vcpu, iter)) {
+			return false;
+		}
+	}
+
+	return false;
+}
+
+/*
+ * Return true if the host's huge page is to be mapped by the SPTE at @iter.  Ask
+ * under mmu_lock, as the answer changes when a gfn in it gets write-protected.
+ */
+static bool want_huge(const struct kvm_pre_fault_batch *b)
+{
+	return !b->spans[0].ptep && !kvm_slot_dirty_track_enabled(b->slot) &&
+	       pre_fault_max_level(b->vcpu, b->slot, b->gfn) != PG_LEVEL_4K;
+}
+
+/*
+ * Map all of the host's huge page by the SPTE at @iter, which maps nothing.  Leave
+ * it to the one-page path to free a page table that is there.
+ */
+static unsigned int install_huge(const struct kvm_pre_fault_batch *b,
+				 struct tdp_iter *iter)
+{
+	const pteval_t pte = b->spans[0].huge;
+	const kvm_pfn_t pfn = pte_pfn(__pte(pte)) &
+			      ~(KVM_PAGES_PER_HPAGE(PG_LEVEL_2M) - 1);
+	u64 *sptep = rcu_dereference(iter->sptep);
+	struct kvm_mmu_page *sp = sptep_to_sp(sptep);
+	bool writable = (pte & _PAGE_RW) && !(b->slot->flags & KVM_MEM_READONLY);
+	u64 spte;
+
+	if (writable && !(pte & _PAGE_DIRTY))
+		writable = pre_fault_may_write_clean_page(pfn);
+
+	spte = pre_fault_make_spte(b->vcpu, sp, b->slot, sp->role.access,
+				   iter->gfn, pfn, writable);
+	if (!try_cmpxchg64(sptep, &iter->old_spte, spte))
+		return 0;
+
+	trace_kvm_mmu_set_spte(iter->level, iter->gfn, sptep);
+	kvm_update_page_stats(b->vcpu->kvm, PG_LEVEL_2M, 1);
+	kvm_mmu_count_pre_fault(b->vcpu, PG_LEVEL_2M);
+
+	return b->npages;
+}
+
+/* Install SPTEs of 4K in the page table at @iter, or in a new one. */
+static unsigned int install_4k(struct spte_batch *sb, struct tdp_iter *iter)
+{
+	const struct kvm_pre_fault_batch *b = sb->b;
+	const bool new = !is_shadow_present_pte(iter->old_spte);
+	const struct kvm_pre_fault_span *span;
+	struct kvm_vcpu *vcpu = b->vcpu;
+	unsigned int n = 0, filled, installed = 0;
+
+	if (new) {
+		sb->sp = tdp_mmu_alloc_sp(vcpu);
+		tdp_mmu_init_child_sp(sb->sp, iter);
+	} else {
+		sb->sp = spte_to_child_sp(iter->old_spte);
+	}
+
+	for (span = b->spans; span < b->spans + ARRAY_SIZE(b->spans); span++) {
+		filled = new ? fill_new(sb, n, span) :
+			       fill_gaps(sb, n, span, &installed);
+		n += filled;
+		if (filled < span->npages)
+			break;
+	}
+
+	if (new) {
+		/* Link the page table last, so that no walker sees it empty. */
+		if (pre_fault_link_sp(vcpu->kvm, iter, sb->sp)) {
+			free_sp(sb->sp);
+			return 0;
+		}
+		installed = n;
+	}
+
+	if (installed)
+		kvm_update_page_stats(vcpu->kvm, PG_LEVEL_4K, installed);
+	vcpu->stat.pf_fixed += installed;
+	vcpu->stat.pf_prefaulted += installed;
+	trace_kvm_mmu_pre_fault_batch(b->gfn, n, installed,
+				      READ_ONCE(*first_sptep(sb)));
+
+	return n;
+}
+
+unsigned int kvm_arch_pre_fault_install(struct kvm_pre_fault_batch *b)
+{
+	struct kvm_mmu_page *root = root_to_sp(b->vcpu->arch.mmu->root.hpa);
+	struct spte_batch sb = { .b = b };
+	struct tdp_iter iter;
+
+	/* The root is obsolete; the caller of the hook gets a new one. */
+	if (root->role.invalid)
+		return 0;
+
+	if (!walk_to_pt(b->vcpu, root, &iter, b->gfn) ||
+	    is_frozen_spte(iter.old_spte))
+		return 0;
+
+	if (is_shadow_present_pte(iter.old_spte) &&
+	    is_last_spte(iter.old_spte, iter.level))
+		return min_t(u64, b->npages, KVM_PAGES_PER_HPAGE(iter.level) -
+					     (b->gfn - iter.gfn));
+
+	if (!want_huge(b))
+		return install_4k(&sb, &iter);
+
+	/*
+	 * Keep a page table that is in use, or that exists to keep code out of a
+	 * huge page.
+	 */
+	if (!is_shadow_present_pte(iter.old_spte))
+		return install_huge(b, &iter);
+
+	if (is_nx_huge_page_enabled(b->vcpu->kvm) ||
+	    kvm_tdp_mmu_pre_fault_pt_in_use(iter.old_spte))
+		return install_4k(&sb, &iter);
+
+	return 0;
+}
+
+/*
+ * Return the number of pages from @gfn on, at most @npages, that one leaf SPTE
+ * maps already; 0 if none does.
+ */
+static u64 nr_mapped(struct kvm_vcpu *vcpu, gfn_t gfn, u64 npages)
+{
+	struct kvm_mmu_page *root = root_to_sp(vcpu->arch.mmu->root.hpa);
+	struct tdp_iter iter;
+	u64 nr = 0;
+
+	rcu_read_lock();
+	pre_fault_for_each_spte(iter, vcpu->kvm, root, PG_LEVEL_4K, gfn, gfn + 1) {
+		if (is_shadow_present_pte(iter.old_spte) &&
+		    is_last_spte(iter.old_spte, iter.level)) {
+			nr = KVM_PAGES_PER_HPAGE(iter.level) - (gfn - iter.gfn);
+			break;
+		}
+	}
+	rcu_read_unlock();
+
+	return min(nr, npages);
+}
+
+/*
+ * Map the start of a range without a page fault, or find it mapped.  The vCPU
+ * has a root.  Called inside an SRCU read section of kvm->srcu.
+ *
+ * Returns the number of bytes that are mapped from @gpa on, at most 1G; 0 if the
+ * page at @gpa takes a page fault, as all do without the TDP MMU; -EOPNOTSUPP if
+ * the page tables do not reach @gpa; -EINTR; -ENOMEM.
+ */
+int kvm_tdp_mmu_pre_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
+{
+	const gfn_t gfn = gpa_to_gfn(gpa);
+	struct kvm_memory_slot *slot;
+	u64 npages, reach;
+	long r;
+
+	if (!kvm_tdp_mmu_has_root(vcpu))
+		return 0;
+
+	slot = kvm_vcpu_gfn_to_memslot(vcpu, gfn);
+	if (!slot || slot->flags & KVM_MEMSLOT_INVALID ||
+	    pre_fault_is_special(vcpu->kvm, slot))
+		return 0;
+
+	/* Beyond the root's reach the page table walk would wrap around. */
+	reach = 1ULL << SPTE_LEVEL_SHIFT(vcpu->arch.mmu->root_role.level + 1);
+	if (gpa >= reach)
+		return -EOPNOTSUPP;
+
+	npages = min(size, reach - gpa) >> PAGE_SHIFT;
+	r = kvm_pre_fault_batches(vcpu, slot, gfn, npages);
+	if (!r)
+		r = nr_mapped(vcpu, gfn, npages);
+
+	return r < 0 ? r : r << PAGE_SHIFT;
+}

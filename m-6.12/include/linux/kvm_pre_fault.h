@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef __LINUX_KVM_PRE_FAULT_H
+#define __LINUX_KVM_PRE_FAULT_H
+
+/*
+ * KVM_PRE_FAULT_MEMORY in batches: what virt/kvm/pre_fault_host.c and an
+ * architecture's installer share.
+ *
+ * <asm/kvm_pre_fault.h> provides:
+ *
+ * - kvm_host_pte_usable(), kvm_host_pmd_is_huge(), kvm_host_pmd_to_pte():
+ *   predicates for host PTEs, inlined into the loops that read them
+ * - kvm_pre_fault_max_pages(): the limit of one hold of mmu_lock
+ * - kvm_pre_fault_lock(), kvm_pre_fault_unlock(): mmu_lock, for read or write
+ */
+#include <linux/kvm_host.h>
+#include <linux/mm.h>
+
+#include <asm/kvm_pre_fault.h>
+
+/* Pages that one host page table maps, or one huge page of the host */
+struct kvm_pre_fault_span {
+	/* The host PTEs; NULL for a huge page, whose first PTE would be @huge. */
+	pte_t *ptep;
+	pteval_t huge;
+	unsigned int npages;
+};
+
+/*
+ * Pages that one stage-2 page table maps, in a single VMA and memslot.  They
+ * are in two host page tables if gfn and hva differ modulo the size of one.
+ */
+struct kvm_pre_fault_batch {
+	struct kvm_vcpu *vcpu;
+	const struct kvm_memory_slot *slot;
+	gfn_t gfn;
+	hva_t hva;
+	unsigned int npages;
+	struct kvm_pre_fault_span spans[2];
+};
+
+static __always_inline pteval_t kvm_host_pte(pte_t *ptep, pteval_t huge,
+					     unsigned long i)
+{
+	return ptep ? pte_val(ptep_get(ptep + i)) : huge + (i << PAGE_SHIFT);
+}
+
+long kvm_pre_fault_batches(struct kvm_vcpu *vcpu,
+			   const struct kvm_memory_slot *slot, gfn_t gfn,
+			   u64 npages);
+
+/* Allocate what an installer needs under mmu_lock.  Returns 0 or -ENOMEM. */
+int kvm_arch_pre_fault_topup(struct kvm_vcpu *vcpu);
+
+/*
+ * Install SPTEs for the pages in @b, with mmu_lock held inside an RCU read
+ * section.  Returns the number of pages that are mapped, from the first one on;
+ * 0 if the first page has to be mapped in another way.
+ */
+unsigned int kvm_arch_pre_fault_install(struct kvm_pre_fault_batch *b);
+
+#endif /* __LINUX_KVM_PRE_FAULT_H */

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef __LINUX_KVM_PRE_FAULT_BASE_H
+#define __LINUX_KVM_PRE_FAULT_BASE_H
+
+/*
+ * Names for the generic part of KVM_PRE_FAULT_MEMORY that are the same on each
+ * kernel that the series is for.
+ */
+#include <linux/kvm_host.h>
+#include <linux/pgtable.h>
+
+/* A host with two words to a PMD entry has to read both of the same entry. */
+static inline pmd_t kvm_pre_fault_read_pmd(pmd_t *pmdp)
+{
+	return pmdp_get_lockless(pmdp);
+}
+
+/*
+ * Return true if an MMU notifier is invalidating some of @npages from @gfn on,
+ * which have their memory at @hva.  mmu_lock is held.
+ */
+static inline bool kvm_pre_fault_is_invalidated(struct kvm *kvm, gfn_t gfn,
+						hva_t hva, unsigned long npages)
+{
+	return kvm->mmu_invalidate_in_progress &&
+	       gfn < kvm->mmu_invalidate_range_end &&
+	       gfn + npages > kvm->mmu_invalidate_range_start;
+}
+
+#endif /* __LINUX_KVM_PRE_FAULT_BASE_H */

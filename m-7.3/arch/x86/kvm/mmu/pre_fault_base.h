@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef __KVM_X86_MMU_PRE_FAULT_BASE_H
+#define __KVM_X86_MMU_PRE_FAULT_BASE_H
+
+/*
+ * Names for the installer of KVM_PRE_FAULT_MEMORY that are the same on each kernel
+ * that the series is for.
+ */
+#include <linux/mm.h>
+
+#include "mmu.h"
+#include "mmu_internal.h"
+#include "page_track.h"
+#include "spte.h"
+#include "tdp_iter.h"
+#include "tdp_mmu.h"
+
+/* KVM does not report the guest's writes: mark a page dirty when mapping it. */
+#define PRE_FAULT_PTE_DIRTY	_PAGE_DIRTY
+
+#define pre_fault_for_each_spte(iter, kvm, root, min_level, start, end)	\
+	for_each_tdp_pte_min_level(iter, kvm, root, min_level, start, end)
+
+static inline int pre_fault_link_sp(struct kvm *kvm, struct tdp_iter *iter,
+				    struct kvm_mmu_page *sp)
+{
+	return tdp_mmu_link_sp(kvm, iter, sp, true);
+}
+
+/* Make the SPTE of a read fault, not Accessed. */
+static inline u64 pre_fault_make_spte(struct kvm_vcpu *vcpu,
+				      struct kvm_mmu_page *sp,
+				      const struct kvm_memory_slot *slot,
+				      unsigned int access, gfn_t gfn,
+				      kvm_pfn_t pfn, bool writable)
+{
+	u64 spte;
+
+	make_spte(vcpu, sp, slot, access, gfn, pfn, 0, true, false, writable,
+		  &spte);
+	return spte;
+}
+
+/* Return true if each gfn has a memory type of its own. */
+static inline bool pre_fault_has_memtypes(struct kvm *kvm)
+{
+	return false;
+}
+
+static inline int pre_fault_max_level(struct kvm_vcpu *vcpu,
+				      const struct kvm_memory_slot *slot,
+				      gfn_t gfn)
+{
+	return kvm_mmu_max_mapping_level(vcpu->kvm, NULL, slot, gfn);
+}
+
+/*
+ * Return true if the gfns may be private, have an alias, or belong to
+ * guest_memfd: the fault path knows the rules.
+ */
+static inline bool pre_fault_is_special(struct kvm *kvm,
+					const struct kvm_memory_slot *slot)
+{
+	return kvm_arch_has_private_mem(kvm) || kvm_gfn_direct_bits(kvm) ||
+	       kvm_slot_has_gmem(slot);
+}
+
+/*
+ * Prepare a host page, whose PTE is writable but clean, for a writable SPTE.
+ * The fault path marks a page dirty when it maps the page, as KVM does not tell
+ * the host of the guest's writes later.  Do the same, but refuse lazily freed
+ * memory: marking that dirty undoes MADV_FREE.  No reference is held: the page
+ * is mapped by the host, and stays so while mmu_lock is held.
+ */
+static inline bool pre_fault_may_write_clean_page(kvm_pfn_t pfn)
+{
+	struct page *page = pfn_to_page(pfn);
+	struct folio *folio = page_folio(page);
+
+	if (folio_test_anon(folio) && !folio_test_swapbacked(folio))
+		return false;
+
+	if (!PageReserved(page) && !PageDirty(page))
+		SetPageDirty(page);
+
+	return true;
+}
+
+#endif /* __KVM_X86_MMU_PRE_FAULT_BASE_H */

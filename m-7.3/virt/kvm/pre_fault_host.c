@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM_PRE_FAULT_MEMORY: map what the host has mapped, a page table at a time.
+ *
+ * Walk the host page table beside the stage-2 page table, and have the
+ * architecture copy entries, without a reference to any page.  Leave to the
+ * architecture's one-page path all that is not certain to be normal memory.
+ *
+ * Lock order: mmap_lock (read), mmu_lock, RCU.  The locks of host page tables
+ * are not taken:
+ *
+ *  - Host PTEs lose permissions, and host page tables are freed or replaced by a
+ *    huge page, only between an MMU notifier's start and end, or with mmap_lock
+ *    held for write, or in a VMA that is detached.  The notifier takes mmu_lock
+ *    for write at its start and at its end.
+ *  - With mmu_lock held, an invalidation has completed (its result is read), is
+ *    in progress (kvm_pre_fault_is_invalidated() sees that), or has yet to start
+ *    and will zap the new SPTEs.  A sequence count would add nothing, since no
+ *    host PTE is used that was read before mmu_lock was taken.
+ *  - mmap_lock keeps the VMA, and the page tables above the last level.
+ *  - A PMD entry can change from a page table to a huge page or back between two
+ *    reads.  Read it once and use that value.
+ */
+#include <linux/kvm_host.h>
+#include <linux/kvm_pre_fault.h>
+#include <linux/kvm_pre_fault_base.h>
+#include <linux/mm.h>
+#include <linux/mmu_context.h>
+#include <linux/sched/signal.h>
+#include <linux/userfaultfd_k.h>
+
+/*
+ * Fill this many page tables per hold of mmap_lock and SRCU.  Many vCPUs that
+ * pre-fault at once would otherwise spend their time on taking these.
+ */
+#define MAX_BATCHES		16
+
+/* Fault in this many pages before looking what is there, and who is waiting. */
+#define FAULTS_IN_ONE_GO	16
+
+/*
+ * Return true if present, non-special host PTEs of the VMA map pages that
+ * get_user_pages() would give out, all with one memory type.  Only VMAs of the
+ * page cache have map_pages(), drivers and secretmem do not.
+ */
+static bool vma_usable(struct vm_area_struct *vma)
+{
+	if (!(vma->vm_flags & VM_READ) ||
+	    vma->vm_flags & (VM_IO | VM_PFNMAP | VM_MIXEDMAP | VM_HUGETLB))
+		return false;
+
+	if (!vma_is_anonymous(vma) && !vma->vm_ops->map_pages)
+		return false;
+
+	/* A protection key denies access to some threads only. */
+	return !vma_is_dax(vma) &&
+	       arch_vma_access_permitted(vma, true, false, false);
+}
+
+/* Find the entry for the last-level page table.  mmap_lock is held. */
+static pmd_t *host_pmd(struct mm_struct *mm, hva_t hva)
+{
+	pgd_t *pgd;
+	p4d_t *p4d;
+	pud_t *pud;
+
+	pgd = pgd_offset(mm, hva);
+	if (pgd_none(*pgd) || pgd_bad(*pgd))
+		return NULL;
+
+	p4d = p4d_offset(pgd, hva);
+	if (p4d_none(*p4d) || p4d_bad(*p4d))
+		return NULL;
+
+	pud = pud_offset(p4d, hva);
+	if (pud_none(*pud) || pud_bad(*pud))
+		return NULL;
+
+	return pmd_offset(pud, hva);
+}
+
+/*
+ * Look up the PTEs from @hva on, at most @npages of them.  The caller keeps the
+ * page table, see above and host_nr_usable().
+ */
+static bool host_lookup(struct mm_struct *mm, hva_t hva, unsigned int npages,
+			struct kvm_pre_fault_span *span)
+{
+	pmd_t *pmdp = host_pmd(mm, hva);
+	pmd_t pmd;
+
+	if (!pmdp)
+		return false;
+
+	span->npages = min_t(unsigned int, npages, PTRS_PER_PTE - pte_index(hva));
+
+	pmd = kvm_pre_fault_read_pmd(pmdp);
+	if (kvm_host_pmd_is_huge(pmd)) {
+		span->ptep = NULL;
+		span->huge = kvm_host_pmd_to_pte(pmd, hva);
+		return true;
+	}
+
+	if (!pmd_present(pmd) || pmd_bad(pmd))
+		return false;
+
+	span->ptep = pte_offset_kernel(&pmd, hva);
+	span->huge = 0;
+	return true;
+}
+
+/*
+ * Count the usable PTEs from @hva on, at most @npages.  The result is a hint, as
+ * mmu_lock is not held.
+ */
+static unsigned int host_nr_usable(struct mm_struct *mm, hva_t hva,
+				   unsigned int npages)
+{
+	struct kvm_pre_fault_span span;
+	unsigned int n = 0;
+	unsigned long flags;
+
+	/* Keep the page table from being freed, as host_pfn_mapping_level() does. */
+	local_irq_save(flags);
+	if (host_lookup(mm, hva, npages, &span)) {
+		while (n < span.npages &&
+		       kvm_host_pte_usable(kvm_host_pte(span.ptep, span.huge, n)))
+			n++;
+	}
+	local_irq_restore(flags);
+
+	return n;
+}
+
+/* Look up all of the batch, or that part of it which has page tables. */
+static bool batch_lookup(struct kvm_pre_fault_batch *b)
+{
+	struct kvm_pre_fault_span *span = b->spans;
+	struct mm_struct *mm = b->vcpu->kvm->mm;
+
+	if (!host_lookup(mm, b->hva, b->npages, &span[0]) ||
+	    !kvm_host_pte_usable(kvm_host_pte(span->ptep, span->huge, 0)))
+		return false;
+
+	span[1].npages = 0;
+	if (span[0].npages < b->npages &&
+	    !host_lookup(mm, b->hva + ((hva_t)span[0].npages << PAGE_SHIFT),
+			 b->npages - span[0].npages, &span[1]))
+		span[1].npages = 0;
+
+	return true;
+}
+
+/* Check all that the stage-2 page table maps, as a huge page may be installed. */
+static bool batch_is_invalidated(struct kvm_pre_fault_batch *b)
+{
+	const gfn_t offset = b->gfn & (PTRS_PER_PTE - 1);
+
+	return kvm_pre_fault_is_invalidated(b->vcpu->kvm, b->gfn - offset,
+					    b->hva - (offset << PAGE_SHIFT),
+					    PTRS_PER_PTE);
+}
+
+/* Map what the host has mapped.  mmap_lock is held. */
+static unsigned int batch_map(struct kvm_pre_fault_batch *b)
+{
+	struct kvm *kvm = b->vcpu->kvm;
+	unsigned int n = 0;
+
+	kvm_pre_fault_lock(kvm);
+	rcu_read_lock();
+
+	if (!batch_is_invalidated(b) && batch_lookup(b))
+		n = kvm_arch_pre_fault_install(b);
+
+	rcu_read_unlock();
+	kvm_pre_fault_unlock(kvm);
+
+	return n;
+}
+
+static bool batch_should_stop(struct mm_struct *mm)
+{
+	return need_resched() || signal_pending(current) ||
+	       mmap_lock_is_contended(mm);
+}
+
+/*
+ * Take up to @nr faults, one for each page from @hva on.  FAULT_FLAG_RETRY_NOWAIT
+ * keeps the handler from dropping mmap_lock, but not from sleeping: stop after the
+ * first page that had to be read.  Return true if there is no reason to stop.
+ */
+static bool fault_in(struct vm_area_struct *vma, hva_t hva, unsigned int nr)
+{
+	const unsigned int flags = FAULT_FLAG_ALLOW_RETRY |
+				   FAULT_FLAG_RETRY_NOWAIT;
+	vm_fault_t fault;
+
+	while (nr--) {
+		fault = handle_mm_fault(vma, hva, flags, NULL);
+		if (fault & (VM_FAULT_ERROR | VM_FAULT_RETRY | VM_FAULT_MAJOR))
+			return false;
+		hva += PAGE_SIZE;
+	}
+
+	return true;
+}
+
+/*
+ * Have the host fault in what is missing, as a read.  Return true if the first
+ * page was missing and is there now.
+ */
+static bool batch_fault_in(struct kvm_pre_fault_batch *b,
+			   struct vm_area_struct *vma)
+{
+	unsigned int nr = 1, done = 0, n;
+	bool more = true;
+	hva_t hva;
+
+	/* Only the one-page path can wait for a handler in userspace. */
+	if (userfaultfd_armed(vma))
+		return false;
+
+	if (host_nr_usable(vma->vm_mm, b->hva, 1))
+		return false;
+
+	while (more && done < b->npages) {
+		hva = b->hva + ((hva_t)done << PAGE_SHIFT);
+		nr = min(nr, b->npages - done);
+		more = fault_in(vma, hva, nr);
+
+		n = host_nr_usable(vma->vm_mm, hva, b->npages - done);
+		if (n < nr)
+			more = false;
+		done += n;
+
+		/*
+		 * A fault may have mapped what is around the page, too.  If not,
+		 * take more of them before the next look.
+		 */
+		nr = n == nr ? FAULTS_IN_ONE_GO : 1;
+
+		if (more && batch_should_stop(vma->vm_mm))
+			break;
+	}
+
+	return done;
+}
+
+/* How many of @npages are the next batch? */
+static unsigned int batch_size(struct kvm_pre_fault_batch *b, u64 npages)
+{
+	npages = min_t(u64, npages, kvm_pre_fault_max_pages());
+	return min_t(u64, npages,
+		     PTRS_PER_PTE - (b->gfn & (PTRS_PER_PTE - 1)));
+}
+
+/* Returns how many of @npages are mapped.  mmap_lock is held. */
+static u64 batches_map(struct kvm_pre_fault_batch *b, struct vm_area_struct *vma,
+		       u64 npages)
+{
+	unsigned int n;
+	u64 done = 0;
+	int i;
+
+	for (i = 0; i < MAX_BATCHES && done < npages; i++) {
+		if (i && (batch_should_stop(vma->vm_mm) ||
+			  kvm_arch_pre_fault_topup(b->vcpu)))
+			break;
+
+		b->npages = batch_size(b, npages - done);
+		n = batch_map(b);
+		if (!n && batch_fault_in(b, vma) &&
+		    !kvm_arch_pre_fault_topup(b->vcpu))
+			n = batch_map(b);
+
+		done += n;
+		b->gfn += n;
+		b->hva += (hva_t)n << PAGE_SHIFT;
+
+		if (n < b->npages)
+			break;
+	}
+
+	return done;
+}
+
+/*
+ * Map what the host has mapped of @npages, all in @slot's range or beyond its
+ * end, from @gfn on.  Called inside an SRCU read section of kvm->srcu with no
+ * MMU lock held, may sleep.
+ *
+ * Returns the number of pages that are mapped, from the first one on; 0 if the
+ * first page has to be mapped in another way; -EINTR if a fatal signal came
+ * while waiting for mmap_lock; -ENOMEM.
+ */
+long kvm_pre_fault_batches(struct kvm_vcpu *vcpu,
+			   const struct kvm_memory_slot *slot, gfn_t gfn,
+			   u64 npages)
+{
+	struct mm_struct *mm = vcpu->kvm->mm;
+	struct kvm_pre_fault_batch b = {
+		.vcpu = vcpu,
+		.slot = slot,
+		.gfn = gfn,
+		.hva = __gfn_to_hva_memslot(slot, gfn),
+	};
+	struct vm_area_struct *vma;
+	u64 done = 0;
+	int r;
+
+	/* KVM's own memslots, e.g. the APIC access page, have rules of their own. */
+	if (slot->id >= KVM_USER_MEM_SLOTS)
+		return 0;
+
+	/* Nothing can be allocated under mmu_lock. */
+	r = kvm_arch_pre_fault_topup(vcpu);
+	if (r)
+		return r;
+
+	if (mmap_read_lock_killable(mm))
+		return -EINTR;
+
+	vma = vma_lookup(mm, b.hva);
+	if (vma && vma_usable(vma)) {
+		npages = min(npages, slot->base_gfn + slot->npages - gfn);
+		npages = min_t(u64, npages, (vma->vm_end - b.hva) >> PAGE_SHIFT);
+		done = batches_map(&b, vma, npages);
+	}
+
+	mmap_read_unlock(mm);
+
+	return done;
+}
