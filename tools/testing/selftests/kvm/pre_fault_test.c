@@ -28,6 +28,7 @@ static const struct pf_test * const groups[] = {
 	pf_batch_host_tests,
 	pf_batch_special_tests,
 	pf_batch_dirty_tests,
+	pf_batch_reclaim_tests,
 	pf_batch_race_tests,
 	pf_arch_tests,
 };

@@ -67,6 +67,7 @@ extern const struct pf_test pf_batch_range_tests[];
 extern const struct pf_test pf_batch_host_tests[];
 extern const struct pf_test pf_batch_special_tests[];
 extern const struct pf_test pf_batch_dirty_tests[];
+extern const struct pf_test pf_batch_reclaim_tests[];
 extern const struct pf_test pf_batch_race_tests[];
 extern const struct pf_test pf_arch_tests[];
 

@@ -32,6 +32,9 @@ static inline int vm_pgtable_levels(struct kvm_vm *vm)
 /* Does a write to the huge zero page allocate a huge page? */
 #define PF_COPIES_HUGE_ZERO	false
 
+/* Does KVM mark a page dirty when it maps the page writable? */
+#define PF_MARKS_DIRTY		false
+
 /* Does the ioctl get the vCPU a root before it looks for a memslot? */
 #define PF_ROOT_BEFORE_SLOT	true
 

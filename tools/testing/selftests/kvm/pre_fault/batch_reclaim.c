@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM_PRE_FAULT_MEMORY and reclaim: a pre-fault that no guest follows leaves pages
+ * as reclaimable as they were, and what the guest writes is not lost.
+ */
+#define _GNU_SOURCE
+#include "pre_fault.h"
+
+#define NR_PAGES	1024
+#define SIZE		(NR_PAGES * PAGE_SIZE)
+
+/* Bits of /proc/kpageflags */
+#define KPF_REFERENCED	(1ull << 2)
+#define KPF_DIRTY	(1ull << 4)
+#define KPF_ACTIVE	(1ull << 6)
+
+/* Holes of a file that were only read: writable on the host, and clean. */
+static void *clean_memfd(void)
+{
+	int fd = memfd_create("pre_fault", MFD_CLOEXEC);
+	void *mem;
+
+	TEST_ASSERT(fd >= 0 && !ftruncate(fd, SIZE), "memfd");
+	mem = pf_mmap_4k(SIZE, MAP_SHARED, fd);
+	close(fd);
+	TEST_ASSERT(!madvise(mem, SIZE, MADV_POPULATE_READ), "MADV_POPULATE_READ");
+	return mem;
+}
+
+static struct kvm_vcpu *vcpu_with(void *mem)
+{
+	struct kvm_vcpu *vcpu = pf_guest_vcpu();
+
+	vm_set_user_memory_region(vcpu->vm, TEST_SLOT, 0, TEST_GPA, SIZE, mem);
+	return vcpu;
+}
+
+static void page_out(void *mem)
+{
+	TEST_ASSERT(!madvise(mem, SIZE, MADV_PAGEOUT), "MADV_PAGEOUT");
+}
+
+static unsigned int nr_present(void *mem)
+{
+	unsigned int i, nr = 0;
+
+	for (i = 0; i < NR_PAGES; i++)
+		nr += !!(pf_pagemap(mem + i * PAGE_SIZE) & PAGEMAP_PRESENT);
+	return nr;
+}
+
+/* The guest writes to pages that are clean on the host, which are then reclaimed. */
+static void batch_reclaim_keeps_writes(void)
+{
+	struct kvm_vcpu *vcpu;
+	struct pf_stats d;
+	unsigned int i;
+	void *mem;
+
+	pf_need_swap();
+	mem = clean_memfd();
+	vcpu = vcpu_with(mem);
+
+	pf_map(vcpu, TEST_GPA, SIZE);
+	d = pf_guest_stats(vcpu, PF_WRITE, TEST_GPA, NR_PAGES, 7);
+	TEST_ASSERT(!d.taken, "%lu faults of the guest's writes", d.taken);
+
+	page_out(mem);
+	TEST_ASSERT(nr_present(mem) < NR_PAGES / 2, "%u of %u pages stay",
+		    nr_present(mem), NR_PAGES);
+	for (i = 0; i < NR_PAGES; i++)
+		TEST_ASSERT(pf_page_is(mem + i * PAGE_SIZE,
+				       TEST_GPA + i * PAGE_SIZE, 7),
+			    "page %u: write lost", i);
+}
+
+/* Lazily freed memory goes, though it was pre-faulted in the meantime. */
+static void batch_reclaim_lazyfree(void)
+{
+	void *mem = pf_untouched(SIZE);
+	struct kvm_vcpu *vcpu;
+	unsigned int i, kept = 0;
+
+	pf_fill(mem, TEST_GPA, SIZE, 1);
+	vcpu = vcpu_with(mem);
+
+	TEST_ASSERT(!madvise(mem, SIZE, MADV_FREE), "MADV_FREE");
+	pf_map(vcpu, TEST_GPA, SIZE);
+	page_out(mem);
+
+	for (i = 0; i < NR_PAGES; i++)
+		kept += pf_page_is(mem + i * PAGE_SIZE, TEST_GPA + i * PAGE_SIZE, 1);
+	/* Some pages may wait in a batch of a CPU. */
+	TEST_ASSERT(kept < NR_PAGES / 8, "%u of %u pages are kept", kept, NR_PAGES);
+}
+
+static void read_flags(void *mem, uint64_t *flags)
+{
+	int fd = open("/proc/kpageflags", O_RDONLY);
+	uint64_t pfn;
+	unsigned int i;
+
+	if (fd < 0)
+		pf_skip("no /proc/kpageflags");
+	for (i = 0; i < NR_PAGES; i++) {
+		pfn = pf_pagemap(mem + i * PAGE_SIZE) & PAGEMAP_PFN;
+		TEST_ASSERT(pfn && pread(fd, &flags[i], sizeof(*flags),
+					 pfn * sizeof(*flags)) == sizeof(*flags),
+			    "flags of page %u", i);
+	}
+	close(fd);
+}
+
+static void check_flags(void *mem, uint64_t mask)
+{
+	uint64_t before[NR_PAGES], after[NR_PAGES];
+	struct kvm_vcpu *vcpu = vcpu_with(mem);
+	unsigned int i;
+
+	read_flags(mem, before);
+	pf_map(vcpu, TEST_GPA, SIZE);
+	/* Unmapping may tell the host of what the SPTEs say. */
+	vm_set_user_memory_region(vcpu->vm, TEST_SLOT, 0, 0, 0, NULL);
+	read_flags(mem, after);
+	for (i = 0; i < NR_PAGES; i++)
+		TEST_ASSERT(!((before[i] ^ after[i]) & mask),
+			    "page %u: flags %#lx, before %#lx", i, after[i], before[i]);
+}
+
+static void batch_reclaim_flags_anon(void)
+{
+	check_flags(pf_mem(PF_ANON, SIZE, 1), KPF_REFERENCED | KPF_ACTIVE | KPF_DIRTY);
+}
+
+static void batch_reclaim_flags_memfd(void)
+{
+	check_flags(clean_memfd(), KPF_REFERENCED | KPF_ACTIVE |
+				   (PF_MARKS_DIRTY ? 0 : KPF_DIRTY));
+}
+
+const struct pf_test pf_batch_reclaim_tests[] = {
+	PF_TEST(batch_reclaim_keeps_writes),
+	PF_TEST(batch_reclaim_lazyfree),
+	PF_TEST(batch_reclaim_flags_anon),
+	PF_TEST(batch_reclaim_flags_memfd),
+	{ }
+};
