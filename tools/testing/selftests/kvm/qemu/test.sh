@@ -61,15 +61,15 @@ say()
 	echo "# $*"
 }
 
-# A sanitizer makes Bochs too slow, and an arm64 kernel with one takes long to build:
-# those have it only with DEBUG. Latency is measured in the slim kernel's
-# instructions, and Linux in a Linux takes its time.
+# A sanitizer makes Bochs and the legacy MMU too slow, and an arm64 kernel with one
+# takes long to build: those have it only with DEBUG. Latency is measured in the slim
+# kernel's instructions, and Linux in a Linux takes its time.
 kernel_for()
 {
 	case $1 in
 	*-manners | *-guest)
 		echo kernel ;;
-	intel* | arm64*)
+	intel* | arm64* | amd-legacy*)
 		echo "kernel${DEBUG:+-$DEBUG}" ;;
 	*)	[ -n "${BRIEF:-}" ] && echo kernel || echo "kernel-${DEBUG:-kasan}" ;;
 	esac
