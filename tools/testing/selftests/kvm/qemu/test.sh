@@ -61,9 +61,10 @@ say()
 	echo "# $*"
 }
 
-# A sanitizer makes Bochs and the legacy MMU too slow, and an arm64 kernel with one
-# takes long to build: those have it only with DEBUG. Latency is measured in the slim
-# kernel's instructions, and Linux in a Linux takes its time.
+# The kernel with a sanitizer is for a release, or for DEBUG: it takes long to build.
+# It makes Bochs and the legacy MMU too slow: those, and arm64, have it only with DEBUG.
+# Latency is measured in the slim kernel's instructions, and Linux in a Linux takes its
+# time.
 kernel_for()
 {
 	case $1 in
@@ -71,7 +72,11 @@ kernel_for()
 		echo kernel ;;
 	intel* | arm64* | amd-legacy*)
 		echo "kernel${DEBUG:+-$DEBUG}" ;;
-	*)	[ -n "${BRIEF:-}" ] && echo kernel || echo "kernel-${DEBUG:-kasan}" ;;
+	*)	if [ -n "${BRIEF:-}" ] || [ -z "${DEBUG:-}${RELEASE:-}" ]; then
+			echo kernel
+		else
+			echo "kernel-${DEBUG:-kasan}"
+		fi ;;
 	esac
 }
 
