@@ -27,6 +27,17 @@ static void *clean_memfd(void)
 	return mem;
 }
 
+/* The path for one page maps a page as the guest's own read would. */
+static void need_batches(void)
+{
+	int fd = open("/sys/module/kvm/parameters/tdp_mmu", O_RDONLY);
+	char value = 'N';
+
+	if (fd < 0 || read(fd, &value, 1) != 1 || value != 'Y')
+		pf_skip("no TDP MMU, which has batches");
+	close(fd);
+}
+
 static struct kvm_vcpu *vcpu_with(void *mem)
 {
 	struct kvm_vcpu *vcpu = pf_guest_vcpu();
@@ -79,6 +90,7 @@ static void batch_reclaim_lazyfree(void)
 	struct kvm_vcpu *vcpu;
 	unsigned int i, kept = 0;
 
+	need_batches();
 	pf_fill(mem, TEST_GPA, SIZE, 1);
 	vcpu = vcpu_with(mem);
 
@@ -115,6 +127,7 @@ static void check_flags(void *mem, uint64_t mask)
 	struct kvm_vcpu *vcpu = vcpu_with(mem);
 	unsigned int i;
 
+	need_batches();
 	read_flags(mem, before);
 	pf_map(vcpu, TEST_GPA, SIZE);
 	/* Unmapping may tell the host of what the SPTEs say. */

@@ -102,11 +102,34 @@ static bool block_has(const struct fz_slot *slot, uint64_t page, enum fz_map map
 	return false;
 }
 
+/*
+ * The huge zero page of newer kernels takes the kernel's own path, which does not
+ * care for a page table in its place.
+ */
+static bool replaces_table(const struct fz_slot *slot, uint64_t page)
+{
+	return PF_COPIES_HUGE_ZERO && can_be_huge(slot, page) &&
+	       !(slot->flags & KVM_MEM_LOG_DIRTY_PAGES) &&
+	       !(fz_host.page[page] & FZ_PRIVATE);
+}
+
 /* A page that is not mapped, or not for sure, gets mapped. Counts 4K pages. */
 static void map_page(struct fz_slot *slot, uint64_t page, struct fz_answer *count)
 {
+	const unsigned int nr = map_get(slot, page) != FZ_MAYBE;
+
 	count->max_pages++;
-	count->min_pages += map_get(slot, page) != FZ_MAYBE;
+	count->min_pages += nr;
+
+	if (replaces_table(slot, page)) {
+		count->max_pages += FZ_BLOCK - 1;
+		count->min_pages += nr * (FZ_BLOCK - 1);
+		block_set(slot, page, FZ_NO, FZ_2M);
+		block_set(slot, page, FZ_4K, FZ_2M);
+		block_set(slot, page, FZ_ANY, FZ_2M);
+		block_set(slot, page, FZ_MAYBE, FZ_2M);
+		return;
+	}
 
 	/* With dirty logging, 4K. A page table in use is not replaced. */
 	if (!can_be_huge(slot, page) || slot->flags & KVM_MEM_LOG_DIRTY_PAGES ||
