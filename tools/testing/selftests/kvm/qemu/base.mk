@@ -2,3 +2,7 @@
 # This base's small kernel, without the series as well, panics in prepare_creds() on
 # some CPUs, and on that of tools/kvm/pre_fault.
 NO_LINUX_GUEST := 1
+
+# The legacy MMU puts a huge page in the place of a page table in use, which the
+# fuzzer's model does not know.
+NO_LEGACY_FUZZ := 1
