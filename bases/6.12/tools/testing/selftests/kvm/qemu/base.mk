@@ -2,5 +2,6 @@
 # This base's kernel boots as a guest of tools/kvm/pre_fault.
 
 # The legacy MMU puts a huge page in the place of a page table in use, which the
-# fuzzer's model does not know.
+# fuzzer's model does not know. Without Accessed bits, it enables mappings that are
+# there as a guest's access does.
 NO_LEGACY_FUZZ := 1
