@@ -10,9 +10,9 @@
 #define SIZE		(NR_PAGES * PAGE_SIZE)
 
 /* Bits of /proc/kpageflags */
-#define KPF_REFERENCED	(1ull << 2)
-#define KPF_DIRTY	(1ull << 4)
-#define KPF_ACTIVE	(1ull << 6)
+#define KPF_REFERENCED	BIT_ULL(2)
+#define KPF_DIRTY	BIT_ULL(4)
+#define KPF_ACTIVE	BIT_ULL(6)
 
 /* Holes of a file that were only read: writable on the host, and clean. */
 static void *clean_memfd(void)
