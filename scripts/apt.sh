@@ -4,7 +4,7 @@
 # cache and status are below build/apt. Sourced after env.sh; no root is needed.
 
 # The mirror that the host uses for Debian's security suites, or for all others.
-# Where no package lists were fetched yet, apt only knows what it would fetch.
+# Without package lists, apt only knows what it would fetch.
 apt_site() {
 	local kind=$1 sites
 

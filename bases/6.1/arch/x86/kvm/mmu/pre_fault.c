@@ -82,9 +82,9 @@ static int tdp_mmu_pre_fault(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault
 
 			/*
 			 * Put a huge page in the place of a page table only if
-			 * nothing is mapped by the latter.  What another vCPU
-			 * maps from now on is replaced as its own next fault
-			 * would replace it, with nothing lost.
+			 * the page table maps nothing.  Losing a mapping that
+			 * another vCPU adds from now on is harmless: its own
+			 * next fault would replace the page table as well.
 			 */
 			if (iter.level == fault->goal_level &&
 			    (fault->nx_huge_page_workaround_enabled ||

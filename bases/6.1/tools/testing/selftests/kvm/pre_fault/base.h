@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the selftest library of Linux 6.1 names differently.
+ * Names of the newest selftest library that Linux 6.1 has not.
  */
 #ifndef SELFTEST_KVM_PRE_FAULT_BASE_H
 #define SELFTEST_KVM_PRE_FAULT_BASE_H
@@ -16,7 +16,7 @@ typedef vm_vaddr_t gva_t;
 #define vm_alloc_pages(vm, nr)		vm_vaddr_alloc_pages(vm, nr)
 #define vm_get_stat(vm, stat)		vm_get_stat(vm, #stat)
 
-/* What the functions that make VMs leave to their callers */
+/* The functions that make VMs leave this to their callers. */
 static inline struct kvm_vm *base_init_vm(struct kvm_vm *vm, unsigned int nr,
 					  struct kvm_vcpu *vcpus[])
 {
