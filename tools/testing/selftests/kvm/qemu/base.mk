@@ -1,8 +1,4 @@
 # SPDX-License-Identifier: GPL-2.0
-# This base's small kernel, without the series as well, panics in prepare_creds() on
-# some CPUs, and on that of tools/kvm/pre_fault.
-NO_LINUX_GUEST := 1
-
 # The legacy MMU puts a huge page in the place of a page table in use, which the
 # fuzzer's model does not know. Without Accessed bits, it enables mappings that are
 # there as a guest's access does.

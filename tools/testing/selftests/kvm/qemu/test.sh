@@ -139,8 +139,10 @@ start()
 	local initrd=initramfs
 
 	case $run in
+	# A restored guest's clock jumps where the machine's TSC is not stable.
 	*-guest)
-		initrd=initramfs-guest ;;
+		initrd=initramfs-guest
+		mode=count ;;
 	*-manners)
 		mode=count
 		cpus=$(count_cpus) ;;
