@@ -188,9 +188,9 @@ static bool batch_should_stop(struct mm_struct *mm)
 /*
  * Take up to @nr faults, one for each page from @hva on.  FAULT_FLAG_RETRY_NOWAIT
  * keeps the handler from dropping mmap_lock, but not from sleeping: stop after the
- * first page that had to be read.  Return true if there is no reason to stop.
+ * first page that had to be read.  Return what stopped the loop, or 0.
  */
-static bool fault_in(struct vm_area_struct *vma, hva_t hva, unsigned int nr)
+static vm_fault_t fault_in(struct vm_area_struct *vma, hva_t hva, unsigned int nr)
 {
 	const unsigned int flags = FAULT_FLAG_ALLOW_RETRY |
 				   FAULT_FLAG_RETRY_NOWAIT;
@@ -198,40 +198,41 @@ static bool fault_in(struct vm_area_struct *vma, hva_t hva, unsigned int nr)
 
 	while (nr--) {
 		fault = handle_mm_fault(vma, hva, flags, NULL);
-		if (fault & (VM_FAULT_ERROR | VM_FAULT_RETRY | VM_FAULT_MAJOR))
-			return false;
+		fault &= VM_FAULT_ERROR | VM_FAULT_RETRY | VM_FAULT_MAJOR;
+		if (fault)
+			return fault;
 		hva += PAGE_SIZE;
 	}
 
-	return true;
+	return 0;
 }
 
 /*
- * Have the host fault in what is missing, as a read.  Return true if the first
- * page was missing and is there now.
+ * Have the host fault in what is missing, as a read.  Return 1 if the first page
+ * was missing and is there now, 0 if not, -ENOMEM if the host had no memory for it.
  */
-static bool batch_fault_in(struct kvm_pre_fault_batch *b,
-			   struct vm_area_struct *vma)
+static int batch_fault_in(struct kvm_pre_fault_batch *b,
+			  struct vm_area_struct *vma)
 {
 	unsigned int nr = 1, done = 0, n;
+	vm_fault_t fault = 0;
 	bool more = true;
 	hva_t hva;
 
 	/* Only the one-page path can wait for a handler in userspace. */
 	if (userfaultfd_armed(vma))
-		return false;
+		return 0;
 
 	if (host_nr_usable(vma->vm_mm, b->hva, 1))
-		return false;
+		return 0;
 
 	while (more && done < b->npages) {
 		hva = b->hva + ((hva_t)done << PAGE_SHIFT);
 		nr = min(nr, b->npages - done);
-		more = fault_in(vma, hva, nr);
+		fault = fault_in(vma, hva, nr);
 
 		n = host_nr_usable(vma->vm_mm, hva, b->npages - done);
-		if (n < nr)
-			more = false;
+		more = !fault && n >= nr;
 		done += n;
 
 		/*
@@ -244,7 +245,11 @@ static bool batch_fault_in(struct kvm_pre_fault_batch *b,
 			break;
 	}
 
-	return done;
+	/* The one-page path would report memory that cannot be read. */
+	if (!done && (fault & VM_FAULT_OOM))
+		return -ENOMEM;
+
+	return !!done;
 }
 
 /* How many of @npages are the next batch? */
@@ -255,26 +260,31 @@ static unsigned int batch_size(struct kvm_pre_fault_batch *b, u64 npages)
 		     PTRS_PER_PTE - (b->gfn & (PTRS_PER_PTE - 1)));
 }
 
-/* Returns how many of @npages are mapped.  mmap_lock is held. */
-static u64 batches_map(struct kvm_pre_fault_batch *b, struct vm_area_struct *vma,
-		       u64 npages)
+/* Return how many of @npages are mapped, or -ENOMEM.  mmap_lock is held. */
+static long batches_map(struct kvm_pre_fault_batch *b, struct vm_area_struct *vma,
+			u64 npages)
 {
 	unsigned int n;
-	u64 done = 0;
-	int i;
+	long done = 0;
+	int i, r;
 
-	for (i = 0; i < MAX_BATCHES && done < npages; i++) {
+	for (i = 0; i < MAX_BATCHES && npages; i++) {
 		if (i && (batch_should_stop(vma->vm_mm) ||
 			  kvm_arch_pre_fault_topup(b->vcpu)))
 			break;
 
-		b->npages = batch_size(b, npages - done);
+		b->npages = batch_size(b, npages);
 		n = batch_map(b);
-		if (!n && batch_fault_in(b, vma) &&
-		    !kvm_arch_pre_fault_topup(b->vcpu))
-			n = batch_map(b);
+		if (!n) {
+			r = batch_fault_in(b, vma);
+			if (r < 0)
+				return done ?: r;
+			if (r && !kvm_arch_pre_fault_topup(b->vcpu))
+				n = batch_map(b);
+		}
 
 		done += n;
+		npages -= n;
 		b->gfn += n;
 		b->hva += (hva_t)n << PAGE_SHIFT;
 
@@ -306,7 +316,7 @@ long kvm_pre_fault_batches(struct kvm_vcpu *vcpu,
 		.hva = __gfn_to_hva_memslot(slot, gfn),
 	};
 	struct vm_area_struct *vma;
-	u64 done = 0;
+	long done = 0;
 	int r;
 
 	/* KVM's own memslots, e.g. the APIC access page, have rules of their own. */

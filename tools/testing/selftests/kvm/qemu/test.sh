@@ -61,10 +61,9 @@ say()
 	echo "# $*"
 }
 
-# The kernel with a sanitizer is for a release, or for DEBUG: it takes long to build.
-# It makes Bochs and the legacy MMU too slow: those, and arm64, have it only with DEBUG.
-# Latency is measured in the slim kernel's instructions, and Linux in a Linux takes its
-# time.
+# The sanitizers make Bochs and the legacy MMU too slow: those, and arm64, have them
+# only with DEBUG. Latency is measured in the slim kernel's instructions, and Linux in a
+# Linux takes its time.
 kernel_for()
 {
 	case $1 in
@@ -72,7 +71,7 @@ kernel_for()
 		echo kernel ;;
 	intel* | arm64* | amd-legacy*)
 		echo "kernel${DEBUG:+-$DEBUG}" ;;
-	*)	if [ -n "${BRIEF:-}" ] || [ -z "${DEBUG:-}${RELEASE:-}" ]; then
+	*)	if [ -n "${BRIEF:-}" ]; then
 			echo kernel
 		else
 			echo "kernel-${DEBUG:-kasan}"
