@@ -49,13 +49,20 @@ const char * const op_names[NR_ALL_OPS] = {
 	[OP_PROTECT]	= "mprotect",
 	[OP_MREMAP]	= "mremap",
 	[OP_RENEW]	= "mmap",
+	[OP_ZERO]	= "zero",
+	[OP_GUARD]	= "guard",
 	[OP_FORK]	= "fork",
 	[OP_COLLAPSE]	= "collapse",
 	[OP_PAGEOUT]	= "pageout",
+	[OP_COLD]	= "cold",
+	[OP_POPULATE]	= "populate-write",
+	[OP_KSM]	= "ksm",
+	[OP_SOFT_DIRTY]	= "soft-dirty",
 	[OP_OFFLINE]	= "soft-offline",
 	[OP_MOVE_PAGES]	= "move-pages",
 	[OP_COMPACT]	= "compact",
 	[OP_IDLE]	= "idle",
+	[OP_UFFD_WP]	= "uffd-wp",
 	[OP_DELETE]	= "delete",
 	[OP_SWITCH]	= "switch",
 	[OP_MOVE]	= "move",
@@ -418,6 +425,8 @@ int main(int argc, char *argv[])
 	WRITE_ONCE(stress.stop, true);
 	WRITE_ONCE(stress.shared->stop, true);
 	wait_for_all();
+	if (stress.enabled[OP_KSM])
+		ksm_end();
 	if (killer)
 		wait_for_killer(killer);
 

@@ -17,6 +17,11 @@
 #define MADV_COLLAPSE	25
 #endif
 
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL	102
+#define MADV_GUARD_REMOVE	103
+#endif
+
 #define MAX_OFFLINE	100
 /* More than that takes long, with a fault for each. */
 #define MAX_WRITE_PAGES	64
@@ -75,6 +80,9 @@ static void range_lock(struct worker *w, struct range *r)
 
 	for (i = 0; i < r->nr; i++) {
 		page_lock(range_page(r, i));
+		/* Much of what is done to a range ends that. */
+		__atomic_store_n(&range_page(r, i)->write_protected, false,
+				 __ATOMIC_SEQ_CST);
 		w->progress++;
 	}
 }
@@ -139,7 +147,8 @@ static void must(bool ok, struct range *r, const char *what)
 		    kind_names[r->area->kind], errno, strerror(errno));
 }
 
-static void op_write(struct worker *w, struct range *r)
+/* Write the next version, or none: zeros. */
+static void op_write(struct worker *w, struct range *r, enum op op)
 {
 	unsigned int i;
 
@@ -149,14 +158,21 @@ static void op_write(struct worker *w, struct range *r)
 
 		page_lock(p);
 		page_check(r->area, r->buf, r->first + i);
+		track_begin(p);
 		version = page_begin(p);
-		page_store(r->area, r->buf, r->first + i, version);
+		if (op == OP_ZERO) {
+			__atomic_store_n(&p->blank, version, __ATOMIC_SEQ_CST);
+			memset(r->mem + i * PAGE_SIZE, 0, PAGE_SIZE);
+		} else {
+			page_store(r->area, r->buf, r->first + i, version);
+			track_end(w, r->area, r->buf, r->first + i);
+		}
 		page_end(p, version);
-		note(&p->history, w, OP_WRITE, version);
+		note(&p->history, w, op, version);
 		page_unlock(p);
 		w->progress++;
 	}
-	did(w, OP_WRITE);
+	did(w, op);
 }
 
 static void op_drop(struct worker *w, struct range *r, enum op op)
@@ -193,6 +209,27 @@ static void op_free(struct worker *w, struct range *r)
 	did(w, OP_FREE);
 }
 
+/* Lightweight guard pages: accesses fail, and private contents are gone. */
+static void op_guard(struct worker *w, struct range *r)
+{
+	range_lock(w, r);
+	range_bad(r, true);
+	/* There are some zero pages on the way to guard pages. */
+	if (r->area->kind != KIND_MEMFD)
+		range_begin_blank(r);
+	if (!madvise(r->mem, r->size, MADV_GUARD_INSTALL)) {
+		rnd_sleep(w, 500);
+		must(!madvise(r->mem, r->size, MADV_GUARD_REMOVE), r,
+		     "MADV_GUARD_REMOVE");
+		range_end(r);
+		did(w, OP_GUARD);
+	} else if (errno == EINVAL) {
+		op_missing(OP_GUARD, "no guard pages");
+	}
+	range_bad(r, false);
+	range_unlock(w, r, OP_GUARD);
+}
+
 static void op_protect(struct worker *w, struct range *r)
 {
 	bool readable = rnd_one_in(w, 2);
@@ -214,6 +251,11 @@ static void op_protect(struct worker *w, struct range *r)
 /* Away and back again: in between there is nothing. */
 static void op_mremap(struct worker *w, struct range *r, void *spare)
 {
+	if (r->buf == DIVIDED_BUF) {
+		r->nr = 1;
+		r->size = PAGE_SIZE;
+	}
+
 	range_lock(w, r);
 	range_bad(r, true);
 	must(mremap(r->mem, r->size, r->size, MREMAP_MAYMOVE | MREMAP_FIXED,
@@ -254,7 +296,7 @@ void mm_main(struct worker *w)
 {
 	static const enum op ops[] = {
 		OP_WRITE, OP_DONTNEED, OP_REMOVE, OP_FREE, OP_PROTECT,
-		OP_MREMAP, OP_RENEW, NR_OPS
+		OP_MREMAP, OP_RENEW, OP_ZERO, OP_GUARD, NR_OPS
 	};
 	void *spare = pf_mmap(stress.npages * PAGE_SIZE, PROT_NONE, MAP_PRIVATE |
 			      MAP_ANONYMOUS | MAP_NORESERVE, -1);
@@ -269,7 +311,15 @@ void mm_main(struct worker *w)
 
 		switch (op) {
 		case OP_WRITE:
-			op_write(w, &r);
+			op_write(w, &r, OP_WRITE);
+			break;
+		case OP_ZERO:
+			/* No contents are those of the file there. */
+			if (r.area->kind != KIND_FILE)
+				op_write(w, &r, OP_ZERO);
+			break;
+		case OP_GUARD:
+			op_guard(w, &r);
 			break;
 		case OP_DONTNEED:
 		case OP_REMOVE:
@@ -485,8 +535,9 @@ static void op_idle(struct worker *w)
 void whole_mm_main(struct worker *w)
 {
 	static const enum op ops[] = {
-		OP_FORK, OP_COLLAPSE, OP_PAGEOUT, OP_OFFLINE, OP_MOVE_PAGES,
-		OP_COMPACT, OP_IDLE, NR_OPS
+		OP_FORK, OP_COLLAPSE, OP_PAGEOUT, OP_COLD, OP_POPULATE, OP_KSM,
+		OP_SOFT_DIRTY, OP_OFFLINE, OP_MOVE_PAGES, OP_COMPACT, OP_IDLE,
+		NR_OPS
 	};
 
 	while (!stopping()) {
@@ -499,6 +550,18 @@ void whole_mm_main(struct worker *w)
 			break;
 		case OP_PAGEOUT:
 			advise_whole(w, OP_PAGEOUT, MADV_PAGEOUT);
+			break;
+		case OP_COLD:
+			advise_whole(w, OP_COLD, MADV_COLD);
+			break;
+		case OP_POPULATE:
+			advise_whole(w, OP_POPULATE, MADV_POPULATE_WRITE);
+			break;
+		case OP_KSM:
+			op_ksm(w);
+			break;
+		case OP_SOFT_DIRTY:
+			op_soft_dirty(w);
 			break;
 		case OP_OFFLINE:
 			op_offline(w);

@@ -176,10 +176,11 @@ void window_check(struct area *area, unsigned int page, const struct window *w,
 	stable = window_stable(area, w);
 	i = w->cur;
 	stress_fail(V_PAGES, area, page,
-		    "the guest read %#lx from word %u, expected versions %u to %u%s, i.e. %#lx or newer%s",
+		    "the guest read %#lx from word %u, expected versions %u to %u%s, i.e. %#lx or newer%s; the host finds %#lx",
 		    value, word, w->floor[i], LOAD(area->bufs[i].pages[page].newest),
 		    LOAD(area->bufs[i].pages[page].blank) >= w->floor[i] ?
 		    " or none" : "",
 		    page_word(area, i, page, w->floor[i], word),
-		    stable ? "" : ", or the other buffer's");
+		    stable ? "" : ", or the other buffer's",
+		    READ_ONCE(*word_of(area, i, page, word)));
 }

@@ -14,6 +14,8 @@
 #include "../pre_fault.h"
 
 #define NR_BUFS		2
+/* The one whose mapping userfaultfd and KSM divide, so that little can be moved */
+#define DIVIDED_BUF	1
 #define NR_PLACES	2
 #define NR_WORDS	2
 #define MAX_VCPUS	8
@@ -55,13 +57,20 @@ enum op {
 	OP_PROTECT,
 	OP_MREMAP,
 	OP_RENEW,
+	OP_ZERO,
+	OP_GUARD,
 	OP_FORK,
 	OP_COLLAPSE,
 	OP_PAGEOUT,
+	OP_COLD,
+	OP_POPULATE,
+	OP_KSM,
+	OP_SOFT_DIRTY,
 	OP_OFFLINE,
 	OP_MOVE_PAGES,
 	OP_COMPACT,
 	OP_IDLE,
+	OP_UFFD_WP,
 	OP_DELETE,
 	OP_SWITCH,
 	OP_MOVE,
@@ -104,6 +113,9 @@ struct page {
 	/* How often it was made inaccessible for the host, and undone */
 	uint32_t bad_begin;
 	uint32_t bad_end;
+	/* A write has to be seen by userfaultfd. */
+	bool write_protected;
+	uint32_t soft_dirty_seq;
 	struct history history;
 };
 
@@ -277,6 +289,14 @@ bool window_allows_buf(struct area *area, unsigned int buf, unsigned int page,
 void window_check(struct area *area, unsigned int page, const struct window *w,
 		  unsigned int word, uint64_t value);
 
+/* track.c */
+void track_begin(struct page *p);
+void track_end(struct worker *w, struct area *area, unsigned int buf,
+	       unsigned int page);
+void op_soft_dirty(struct worker *w);
+void op_ksm(struct worker *w);
+void ksm_end(void);
+
 /* vm.c, vcpu.c */
 void vm_make(void);
 void guest_main(struct guest_block *block);
@@ -297,6 +317,7 @@ void print_vcpu(struct kvm_vcpu *vcpu);
 /* Workers */
 void mm_main(struct worker *w);
 void whole_mm_main(struct worker *w);
+void uffd_main(struct worker *w);
 void slots_main(struct worker *w);
 void dirty_main(struct worker *w);
 void signals_main(struct worker *w);

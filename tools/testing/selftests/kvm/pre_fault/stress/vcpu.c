@@ -216,6 +216,7 @@ static void order_write(struct worker *w, struct look *l, unsigned int i)
 	page_check(area, buf, l->page);
 	l->period = LOAD(area->period);
 	l->log_done = LOAD(area->log_done);
+	track_begin(p);
 	l->version = page_begin(p);
 	for (word = 0; word < NR_WORDS; word++)
 		w->block->orders[i].words[word] =
@@ -251,6 +252,9 @@ static void check_write(struct worker *w, struct look *l)
 				    "the host finds %#lx in word %u, where the guest could not write",
 				    value, word);
 	}
+
+	if (!l->mmio && !readonly)
+		track_end(w, area, buf, l->page);
 
 	if (!l->mmio && !(l->period & 1) && LOAD(area->period) == l->period) {
 		STORE(d->due, l->log_done + 1);

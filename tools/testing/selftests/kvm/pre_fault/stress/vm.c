@@ -234,13 +234,15 @@ static bool any(const enum op *ops)
 
 static const enum op mm_ops[] = {
 	OP_WRITE, OP_DONTNEED, OP_REMOVE, OP_FREE, OP_PROTECT, OP_MREMAP,
-	OP_RENEW, NR_OPS
+	OP_RENEW, OP_ZERO, OP_GUARD, NR_OPS
 };
 
 static const enum op whole_mm_ops[] = {
-	OP_FORK, OP_COLLAPSE, OP_PAGEOUT, OP_OFFLINE, OP_MOVE_PAGES, OP_COMPACT,
-	OP_IDLE, NR_OPS
+	OP_FORK, OP_COLLAPSE, OP_PAGEOUT, OP_COLD, OP_POPULATE, OP_KSM,
+	OP_SOFT_DIRTY, OP_OFFLINE, OP_MOVE_PAGES, OP_COMPACT, OP_IDLE, NR_OPS
 };
+
+static const enum op uffd_ops[] = { OP_UFFD_WP, NR_OPS };
 
 static const enum op slot_ops[] = {
 	OP_DELETE, OP_SWITCH, OP_MOVE, OP_READONLY, NR_OPS
@@ -262,6 +264,7 @@ static const struct {
 	{ "memory 1",	mm_main,	mm_ops,		false },
 	{ "memory 2",	mm_main,	mm_ops,		true },
 	{ "process",	whole_mm_main,	whole_mm_ops,	true },
+	{ "userfaultfd", uffd_main,	uffd_ops,	true },
 	{ "slots",	slots_main,	slot_ops,	false },
 	{ "dirty log",	dirty_main,	dirty_ops,	false },
 	{ "nx",		nx_main,	nx_ops,		true },

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What tells the host of writes, under stress: userfaultfd's write protection and
+ * soft-dirty.  A write by the guest or by the host that neither has seen came
+ * through a mapping that was to go.  And KSM, which write-protects pages as well.
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <poll.h>
+#include <linux/mman.h>
+#include <linux/userfaultfd.h>
+#include <sys/syscall.h>
+
+#include "stress.h"
+
+#define LOAD(x)		__atomic_load_n(&(x), __ATOMIC_SEQ_CST)
+#define STORE(x, v)	__atomic_store_n(&(x), v, __ATOMIC_SEQ_CST)
+
+#define KSM		"/sys/kernel/mm/ksm/"
+#define MAX_WP_PAGES	64
+#define WP_PERIOD	0.02
+/* Reading a page's soft-dirty bit takes a while. */
+#define CHECK_ONE_IN	8
+
+/* Odd while soft-dirty bits are cleared */
+static uint32_t soft_dirty_seq;
+
+/* The owner of a page is going to write to it, or to have it written. */
+void track_begin(struct page *p)
+{
+	p->soft_dirty_seq = LOAD(soft_dirty_seq);
+}
+
+/* The write is done. */
+void track_end(struct worker *w, struct area *area, unsigned int buf,
+	       unsigned int page)
+{
+	struct page *p = &area->bufs[buf].pages[page];
+	void *mem = area->bufs[buf].mem + page * PAGE_SIZE;
+
+	if (LOAD(p->write_protected) && !stopping())
+		stress_fail(V_PAGES, area, page,
+			    "a page of buffer %u was written, though userfaultfd protects it",
+			    buf);
+
+	/* What is evicted of a file is found clean. */
+	if (area->kind == KIND_MEMFD || !LOAD(soft_dirty_seq) ||
+	    !rnd_one_in(w, CHECK_ONE_IN))
+		return;
+	if (!(pf_pagemap(mem) & PAGEMAP_SOFT_DIRTY) &&
+	    !(p->soft_dirty_seq & 1) && LOAD(soft_dirty_seq) == p->soft_dirty_seq)
+		stress_fail(V_PAGES, area, page,
+			    "a page of buffer %u was written, and is not soft-dirty",
+			    buf);
+}
+
+void op_soft_dirty(struct worker *w)
+{
+	int ret;
+
+	if (!rnd_one_in(w, 4))
+		return;
+
+	STORE(soft_dirty_seq, soft_dirty_seq + 1);
+	ret = pf_write_str("/proc/self/clear_refs", "4");
+	STORE(soft_dirty_seq, soft_dirty_seq + 1);
+	if (ret) {
+		op_missing(OP_SOFT_DIRTY, "no soft-dirty bits");
+		STORE(soft_dirty_seq, 0);
+		return;
+	}
+	did(w, OP_SOFT_DIRTY);
+}
+
+/* Pages of zeros are the same, see OP_ZERO. */
+void op_ksm(struct worker *w)
+{
+	struct area *area = &stress.areas[rnd_below(w, stress.nr_areas)];
+	unsigned int first = rnd_below(w, stress.npages);
+	unsigned int nr = 1 + rnd_below(w, stress.npages - first);
+	bool merge = !rnd_one_in(w, 8);
+
+	if (pf_write_str(KSM "run", "1")) {
+		op_missing(OP_KSM, "no KSM");
+		return;
+	}
+	pf_write_str(KSM "pages_to_scan", "1000");
+	pf_write_str(KSM "sleep_millisecs", "10");
+	madvise(area->bufs[DIVIDED_BUF].mem + first * PAGE_SIZE, nr * PAGE_SIZE,
+		merge ? MADV_MERGEABLE : MADV_UNMERGEABLE);
+	if (pf_read_long(KSM "pages_sharing") > 0)
+		did(w, OP_KSM);
+}
+
+void ksm_end(void)
+{
+	pf_write_str(KSM "run", "2");
+}
+
+static struct page *page_at(void *mem, struct area **area)
+{
+	unsigned int i, buf;
+
+	for (i = 0; i < stress.nr_areas; i++) {
+		for (buf = 0; buf < NR_BUFS; buf++) {
+			struct buffer *b = &stress.areas[i].bufs[buf];
+			size_t offset = mem - b->mem;
+
+			*area = &stress.areas[i];
+			if (mem >= b->mem && offset < stress.npages * PAGE_SIZE)
+				return &b->pages[offset / PAGE_SIZE];
+		}
+	}
+	return NULL;
+}
+
+static int uffd_protect(int fd, void *page, bool protect)
+{
+	struct uffdio_writeprotect wp = {
+		.range = { (unsigned long)page, PAGE_SIZE },
+		.mode = protect ? UFFDIO_WRITEPROTECT_MODE_WP : 0,
+	};
+	int ret;
+
+	/* The address space was changing: mremap(), fork(). */
+	do {
+		ret = ioctl(fd, UFFDIO_WRITEPROTECT, &wp);
+	} while (ret && errno == EAGAIN && !stopping());
+
+	return ret;
+}
+
+static void protect_page(struct worker *w, int fd, struct page *p, void *mem)
+{
+	if (!page_trylock(p))
+		return;
+
+	/*
+	 * What MADV_FREE was for has no PTE left to protect, once it is gone, and
+	 * KSM forgets the protection when it merges pages, which are blank.
+	 */
+	if (p->blank < p->floor) {
+		/* What was never read has no PTE, either. */
+		READ_ONCE(*(uint64_t *)mem);
+		if (!uffd_protect(fd, mem, true)) {
+			STORE(p->write_protected, true);
+			note(&p->history, w, OP_UFFD_WP, p->newest);
+			did(w, OP_UFFD_WP);
+		}
+	}
+	page_unlock(p);
+}
+
+static void protect_some(struct worker *w, int fd)
+{
+	struct area *area = &stress.areas[rnd_below(w, stress.nr_areas)];
+	struct buffer *b = &area->bufs[DIVIDED_BUF];
+	unsigned int first = rnd_below(w, stress.npages);
+	unsigned int nr = 1 + rnd_below(w, min_t(unsigned int, MAX_WP_PAGES,
+						 stress.npages - first));
+	void *mem = b->mem + first * PAGE_SIZE;
+	struct uffdio_register reg = {
+		.range = { (unsigned long)mem, nr * PAGE_SIZE },
+		.mode = UFFDIO_REGISTER_MODE_WP,
+	};
+
+	/* Some of it may be unmapped right now. */
+	if (ioctl(fd, UFFDIO_REGISTER, &reg))
+		return;
+
+	for (; nr; nr--, first++, mem += PAGE_SIZE)
+		protect_page(w, fd, &b->pages[first], mem);
+}
+
+/* Let the write go on that was stopped. */
+static void resolve(struct worker *w, int fd)
+{
+	struct area *area;
+	struct uffd_msg msg;
+	struct page *p;
+	void *mem;
+
+	while (read(fd, &msg, sizeof(msg)) == sizeof(msg)) {
+		mem = (void *)(msg.arg.pagefault.address & ~(PAGE_SIZE - 1));
+		p = page_at(mem, &area);
+		TEST_ASSERT(p, "userfaultfd: %p is in no buffer", mem);
+		STORE(p->write_protected, false);
+		TEST_ASSERT(!uffd_protect(fd, mem, false) || stopping(),
+			    "userfaultfd: a page of %s can't be unprotected: %s",
+			    kind_names[area->kind], strerror(errno));
+		w->progress++;
+	}
+}
+
+/* Not all kernels write-protect the memory of files, too. */
+static int uffd_wp_open(void)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	int fd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0 || (!ioctl(fd, UFFDIO_API, &api) &&
+		       api.features & UFFD_FEATURE_PAGEFAULT_FLAG_WP))
+		return fd;
+	close(fd);
+	return -1;
+}
+
+void uffd_main(struct worker *w)
+{
+	double next = pf_now(), now;
+	int fd = uffd_wp_open();
+
+	if (fd < 0) {
+		op_missing(OP_UFFD_WP, "no write protection by userfaultfd");
+		return;
+	}
+
+	while (!stopping()) {
+		struct pollfd p = { .fd = fd, .events = POLLIN };
+
+		if (poll(&p, 1, 1) > 0)
+			resolve(w, fd);
+		w->progress++;
+		now = pf_now();
+		if (now < next)
+			continue;
+		next = now + WP_PERIOD;
+		protect_some(w, fd);
+	}
+
+	/* Everyone who waits goes on. */
+	close(fd);
+}
