@@ -16,7 +16,9 @@
 #	   one take turns, and need QEMU 8.1
 #   smp    as show, but SMP (2) CPUs run at once, and the clock is the host's
 #   shell  the console is here
-# Fails unless init's last line says "exit status 0".
+# Fails unless init's last line says "exit status 0". A machine of QEMU's that has not
+# come to init in BOOT_LIMIT (240) seconds is started once more: its four CPUs have
+# been seen to wait for each other at boot. The first console is in DIR/hung then.
 set -eu
 
 machine=$1
@@ -24,6 +26,7 @@ dir=$2
 shift 2
 mode=${MODE:-log}
 limit=${LIMIT:-900}
+boot_limit=${BOOT_LIMIT:-240}
 cpus=(-accel "tcg,thread=multi" -smp 4)
 log=$dir/console
 cmdline="loglevel=5 panic=-1 watchdog_thresh=30 secretmem.enable=1"
@@ -212,19 +215,35 @@ if [ "$mode" = shell ]; then
 	$qemu -- "$@"
 fi
 
-: > "$log"
-start=$SECONDS
-case $machine in
-intel*)
-	bochs_rc -- "$@"
-	bochs -q -f "$dir/bochsrc" -rc "$dir/debugger" \
-		< /dev/null > "$dir/emulator" 2>&1 &
-	;;
-*)
-	$qemu -- "$@" &
-	;;
-esac
-emulator=$!
+launch()
+{
+	: > "$log"
+	start=$SECONDS
+	case $machine in
+	intel*)
+		bochs_rc -- "$@"
+		bochs -q -f "$dir/bochsrc" -rc "$dir/debugger" \
+			< /dev/null > "$dir/emulator" 2>&1 &
+		;;
+	*)
+		$qemu -- "$@" &
+		;;
+	esac
+	emulator=$!
+}
+
+hangs()
+{
+	case $machine:$mode in
+	intel*)	return 1 ;;
+	*:log)	[ $((SECONDS - start)) -ge "$boot_limit" ] && [ ! -e "$dir/hung" ] &&
+			! grep -aq '^lab: up' "$log" ;;
+	*)	return 1 ;;
+	esac
+}
+
+rm -f "$dir/hung"
+launch "$@"
 trap 'stop; exit 143' INT TERM HUP
 
 while kill -0 "$emulator" 2> /dev/null; do
@@ -241,6 +260,11 @@ while kill -0 "$emulator" 2> /dev/null; do
 		stop
 		echo "lab: stopped after $limit s" >> "$log"
 		break
+	fi
+	if hangs; then
+		stop
+		mv "$log" "$dir/hung"
+		launch "$@"
 	fi
 	sleep 1
 done

@@ -206,6 +206,8 @@ static void flush_log(void)
 		;
 	if (fd >= 0)
 		close(fd);
+	/* On newer kernels a thread of low priority prints them. */
+	sleep(1);
 }
 
 /*
@@ -260,7 +262,7 @@ static int run(char *const argv[], const char *tty, bool to_log)
 	return exit_status(status);
 }
 
-/* Do the program's lines belong into the kernel log? */
+/* Return true if the program's lines belong into the kernel log. */
 static bool is_test(int argc, char *argv[])
 {
 	return argc > 1 && (!strcmp(argv[1], "test") || !strcmp(argv[1], "run"));
@@ -362,6 +364,8 @@ int main(int argc, char *argv[])
 	int status = 125;
 
 	open_console();
+	puts("\nlab: up");
+	fflush(stdout);
 	mount_all();
 	apply_settings();
 	enable_swap("/dev/ram0");

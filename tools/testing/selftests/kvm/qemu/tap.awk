@@ -66,7 +66,7 @@ function result(verdict, rest)
 	line[NR] = $0
 }
 
-# What the selftest wrote
+# The selftest's output
 /^(\[ *[0-9.]+\] )?lab\| / {
 	text = $0
 	sub(/^(\[ *[0-9.]+\] )?lab\| /, "", text)
@@ -85,6 +85,10 @@ function result(verdict, rest)
 
 /^lab: exit status [0-9]+$/ {
 	status = $4
+	next
+}
+
+/^lab: up$/ {
 	next
 }
 

@@ -94,8 +94,8 @@ count_cpus()
 	fi
 }
 
-# What the kernel command line tells init to run. Bochs has one CPU, and a slow
-# one: fewer rounds, and more time for each.
+# The program that init runs, on the kernel command line. Bochs has one CPU, and a
+# slow one: fewer rounds, and more time for each.
 program_for()
 {
 	local seconds=60 calls=25000 rounds=100 slow=3
@@ -125,7 +125,7 @@ program_for()
 			echo "test ${t:--t [!b]*} ${TEST_ARGS:--s 5 -r 10}" ;;
 	intel)		echo "test $t ${TEST_ARGS:--s 5 -r 25}" ;;
 	intel*)		echo "test $t ${TEST_ARGS:--s 5 -r 10}" ;;
-	# What races with the host is the same there as with VHE.
+	# Races with the host are the same there as with VHE.
 	arm64-nvhe)	echo "test ${t:--t !(*race_*)} ${TEST_ARGS:--s $slow -r $((rounds / 5))}" ;;
 	arm64*)		echo "test $t ${TEST_ARGS:--s $slow -r $((rounds / 5))}" ;;
 	*)		echo "test $t ${TEST_ARGS:--s 3 -r $rounds}" ;;
@@ -173,6 +173,7 @@ finish()
 	wait "${pid_of[$run]}" || :
 	unset "pid_of[$run]"
 	say "$run: over after $((SECONDS - started[$run])) s"
+	[ ! -e "$dir/hung" ] || say "$run: hung at boot, started again ($dir/hung)"
 	awk -v machine="$run" -v races="$here/kcsan-known.txt" \
 		-f "$here/tap.awk" "$dir/console" > "$dir/tap"
 	emit "$dir/tap"
@@ -206,7 +207,7 @@ stop_all()
 trap 'stop_all 130' INT TERM
 trap 'stop_all $?' EXIT
 
-# Whose test is it that is asked for?
+# Find the program that has the test.
 program=$t
 only=
 if [ -n "$t" ] && "$BUILD_PATH/selftests/pre_fault_manners_test" -l 2>&1 |
@@ -252,8 +253,8 @@ while [ ${#pending[@]} -gt 0 ] || [ ${#pid_of[@]} -gt 0 ]; do
 	progress
 done
 
-# How much of our files all of that has executed. What is lost races only is not
-# reached in each run, so that a place without a reason is told, but no failure.
+# The coverage of the series's files. A place without a reason is reported, but is no
+# failure, as not every run loses all races.
 coverage()
 {
 	local percent
