@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 
 variables := ARCH BASE CCACHE_DIR CHECK CPU DEBUG FORCE LINUX RELEASE SEED SIGNOFF \
 	     STRICT T V
-# What these are in the caller's environment is none of our business.
+# Ignore these in the caller's environment.
 $(foreach v,$(filter-out ARCH CCACHE_DIR V,$(variables)),$(eval $v :=))
 # Where none is named, make test takes all that a base serves.
 ARCHS := $(ARCH)
@@ -18,8 +18,8 @@ export $(variables) ARCHS
 
 all: help
 
-# What is wrong with a BASE, ARCH or CHECK, scripts/env.sh tells, before anything is
-# installed or unpacked.
+# scripts/env.sh refuses a wrong BASE, ARCH or CHECK before anything is installed or
+# unpacked.
 given := $(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $v)),$v))
 unknown := $(filter-out $(variables),$(given))
 $(if $(unknown),$(error $(unknown): no such variable, make help lists them))

@@ -118,7 +118,7 @@ END {
 		worst = larger(after, worst == "" ? "-" : worst)
 		dirty += get("ours", k, s, "dirty")
 		if (upstream == "") {
-			# What is pre-faulted again was never the guest's to fault.
+			# The guest never faults on memory that is pre-faulted again.
 			base = own == "-" ? get("ours", "anon", s, "touch") : own
 			goal[i] = number(base / share[i])
 			printf head, label[i], number(own), number(new[i]),

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash disable=SC2034
-# What the scripts share: sourced by each, and leaves it in the project's
-# directory. Variables of the outer make must not reach the kernel's.
+# Sourced by each script; changes to the project's directory. Variables of the outer
+# make must not reach the kernel's.
 
 set -euo pipefail
 unset MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL GNUMAKEFLAGS CDPATH
@@ -19,7 +19,7 @@ die() {
 	exit 1
 }
 
-# What was asked for cannot be.
+# Refuse a request that cannot be fulfilled.
 refuse() {
 	echo "$*" >&2
 	exit 1
@@ -84,7 +84,7 @@ nearest_base() {
 	END { print nearest }'
 }
 
-# Does a base serve an architecture?
+# Succeed if a base serves an architecture.
 serves() {
 	[[ " $(base_key "$1" archs) " == *" $2 "* ]]
 }
@@ -120,7 +120,7 @@ base=${base:-$(default_base)}
 export BASE=$base
 read -ra archs <<<"$(base_key "$base" archs)"
 serves "$base" "$arch" || refuse "ARCH=$arch: $(or_list "${archs[@]}") with BASE=$base"
-# What make series CHECK=1 compiles for
+# The architectures that make series CHECK=1 compiles for
 read -ra compile_for <<<"$(base_key "$base" compiles)"
 [[ " 1 ${compile_for[*]} " == *" ${CHECK:-1} "* ]] ||
 	refuse "CHECK=$CHECK: $(or_list 1 "${compile_for[@]}") with BASE=$base"

@@ -41,7 +41,7 @@ unknown() {
 	}' scripts/review-known.txt -
 }
 
-# What checkpatch.pl has to say of a patch. It looks for its companions in the
+# Print checkpatch.pl's complaints about a patch. It looks for its companions in the
 # tree it is run from, and leaves a cache there.
 patch_style() {
 	local status=0
@@ -61,7 +61,7 @@ patch_files() {
 	sed -n 's/^+++ b\///p' "$1"
 }
 
-# Can a patch change what is built for an architecture?
+# Succeed if a patch can change the build of an architecture.
 patch_concerns() {
 	local dir=$2
 

@@ -16,7 +16,7 @@ tap_start() {
 	trap 'rm -rf "$work"' EXIT
 }
 
-# Is a test of that name to be run?
+# Succeed if the test of that name is to be run.
 wanted() {
 	[[ -z ${T:-} || $T == "$1" ]]
 }

@@ -35,7 +35,7 @@
  */
 #define MAX_BATCHES		16
 
-/* Fault in this many pages before looking what is there, and who is waiting. */
+/* Fault in this many pages between two looks at the page table and for waiters. */
 #define FAULTS_IN_ONE_GO	16
 
 /*
@@ -252,7 +252,7 @@ static int batch_fault_in(struct kvm_pre_fault_batch *b,
 	return !!done;
 }
 
-/* How many of @npages are the next batch? */
+/* Return the size of the next batch, at most @npages. */
 static unsigned int batch_size(struct kvm_pre_fault_batch *b, u64 npages)
 {
 	npages = min_t(u64, npages, kvm_pre_fault_max_pages());

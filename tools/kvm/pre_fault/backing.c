@@ -12,7 +12,7 @@
 
 #include "pre_fault.h"
 
-/* What the first word of a page holds: differs from page to page. */
+/* The first word of a page, different in each page. */
 uint32_t page_word(uint64_t page)
 {
 	uint32_t x = page * 2654435761U + 0x9e3779b9U;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What a piece of work costs: instructions by the PMU (user, kernel and guest
+ * The cost of a piece of work: instructions by the PMU (user, kernel and guest
  * alike), or else time.  On a machine whose clock advances by 1 ns with each
  * instruction, time is instructions.
  */

@@ -66,7 +66,7 @@ bool guest_option(int opt, const char *arg)
 }
 
 /**
- * guest_options_fit - has what guest_option() was given a use?
+ * guest_options_fit - check the combination of the options that guest_option() took
  *
  * Return: whether, if not after a message
  */
@@ -89,7 +89,7 @@ bool guest_options_fit(void)
 }
 
 /**
- * guest_wanted - was there an option that asks for Linux as the guest?
+ * guest_wanted - return true if an option asks for Linux as the guest
  *
  * Return: whether
  */
@@ -145,7 +145,7 @@ static int pre_fault_ranges(struct machine *m, const struct wset *ws)
 	for (unsigned int i = 0, next; i < ws->nr; i = next) {
 		uint64_t gpa = ws->ranges[i].gpa, end = gpa;
 
-		/* Who has been written to does not matter any more. */
+		/* The receiver does not matter any more. */
 		for (next = i; next < ws->nr && ws->ranges[next].gpa == end;
 		     next++)
 			end += ws->ranges[next].size;

@@ -87,7 +87,7 @@ struct snapshot {
 	struct kvm_msr_entry msrs[MAX_MSRS];
 	struct serial_regs serial;
 	uint8_t irq;
-	/* What is typed at which prompt, and what the guest says to it */
+	/* The command, the prompt it is typed at, and the guest's answer */
 	char prompt[64];
 	char command[TEXT_MAX];
 	char answer[TEXT_MAX];

@@ -23,7 +23,7 @@
 /* For threads to end together, though some pieces take longer than others. */
 #define PIECES_PER_VCPU	4
 
-/* What one call gets: it is between two that @stop is looked at. */
+/* The most that one call gets, as @stop is checked between calls. */
 #define CALL_MAX	0x4000000ULL
 
 /* How often @stop is looked at on behalf of calls that sleep, in ns. */
@@ -41,7 +41,7 @@ struct job {
 	uint64_t total;
 	uint64_t piece;
 
-	/* What follows is under @lock. */
+	/* The members below are protected by @lock. */
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	unsigned int running;
@@ -321,7 +321,7 @@ static int check(unsigned int nr_vcpus, uint64_t gpa, uint64_t size, int signo)
 		return -EINVAL;
 	if (size && gpa + size <= gpa)
 		return -EINVAL;
-	/* What would kill the process, or not interrupt a call */
+	/* Signals that would kill the process, or not interrupt a call */
 	if (signo && (sigaction(signo, NULL, &action) ||
 		      action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN))
 		return -EINVAL;

@@ -16,7 +16,7 @@
 #define TSS_ADDR	0xfffbd000UL
 
 #define CMOS_DATA	0x71
-/* Who has not come to a prompt by then has crashed. */
+/* A guest without a prompt by then has crashed. */
 #define TIME_LIMIT	300
 
 #define CPUID_APIC_ID		24
@@ -176,7 +176,7 @@ static void port_io(struct machine *m)
 	}
 }
 
-/* What is left to do of an exit to user space is done by the next KVM_RUN. */
+/* The next KVM_RUN completes an exit to user space. */
 static int complete(struct machine *m)
 {
 	m->vcpu.run->immediate_exit = 1;

@@ -121,15 +121,15 @@ extern const struct arch {
 	/* vCPU statistics: the guest's faults, and which of them were lockless */
 	const char *faults;
 	const char *fast_faults;
-	/* What the first of them is called, and if that counts the guest's stop */
+	/* The name of the first, and whether that counts the guest's stop */
 	const char *unit;
 	const char *heading;
 	bool counts_stop;
-	/* Does KVM count the pages that are mapped? */
+	/* KVM counts the pages that are mapped. */
 	bool counts_pages;
 } arch;
 
-/* What is left in the guest's registers */
+/* The result in the guest's registers */
 struct guest_state {
 	uint64_t next;
 	uint64_t left;

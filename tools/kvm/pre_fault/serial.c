@@ -77,7 +77,7 @@ void serial_write(struct serial *serial, unsigned int reg, uint8_t value)
 			regs->dlm = value;
 			break;
 		}
-		/* Who asks for that interrupt has it at once. */
+		/* Raise that interrupt as soon as it is enabled. */
 		if (value & ~regs->ier & IER_SENT)
 			regs->sent = 1;
 		regs->ier = value & 0x0f;
@@ -143,7 +143,7 @@ uint8_t serial_read(struct serial *serial, unsigned int reg)
 }
 
 /**
- * serial_irq - does the interrupt line have to be high?
+ * serial_irq - return true if the interrupt line has to be high
  * @serial: the serial line
  *
  * Return: whether
@@ -154,7 +154,7 @@ bool serial_irq(const struct serial *serial)
 }
 
 /**
- * serial_ends_with - is that the last thing that the guest has printed?
+ * serial_ends_with - return true if the guest has printed that last
  * @serial: the serial line
  * @text: a prompt
  *

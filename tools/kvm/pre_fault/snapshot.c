@@ -262,7 +262,7 @@ int snapshot_read(struct snapshot *snap, const char *path)
 	ret = pread(fd, snap, sizeof(*snap), 0);
 	end = lseek(fd, 0, SEEK_END);
 	close(fd);
-	/* What is not in the file would be SIGBUS, here and in the guest. */
+	/* Memory beyond the end of the file would be SIGBUS, also for the guest. */
 	if (ret != sizeof(*snap) ||
 	    memcmp(snap->magic, MAGIC, sizeof(snap->magic)) ||
 	    !is_text(snap->prompt, sizeof(snap->prompt)) ||

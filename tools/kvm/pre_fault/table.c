@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What the user came for. */
+/* Print the results. */
 #include <stdio.h>
 #include <string.h>
 

@@ -27,7 +27,7 @@
 #define FIRST_FD	1000
 #define ANYWHERE	UINT64_MAX
 
-/* What the fake does, as each test asks for, and what it has seen */
+/* The fake's behaviour, as each test asks for, and the calls it has seen */
 static struct {
 	pthread_mutex_t lock;
 	uint64_t base;
@@ -260,7 +260,7 @@ static int fake_ioctl(int fd, unsigned long request, ...)
 	return 0;
 }
 
-/* What kvm_pre_fault.c calls from here on is the fake. */
+/* From here on kvm_pre_fault.c calls the fake. */
 #define ioctl		fake_ioctl
 #define nanosleep	fake_nanosleep
 #define pthread_create	fake_pthread_create
@@ -439,7 +439,7 @@ static void test_no_threads(void)
 	}
 }
 
-/* What is done during the callback is told as well. */
+/* Progress during the callback is reported, too. */
 static void test_slow_progress(void)
 {
 	struct seen seen = { .slow = true };

@@ -195,7 +195,7 @@ int vcpu_run(struct vcpu *vcpu)
 	return -1;
 }
 
-/* Did the guest read what was put there? */
+/* Check that the guest read the expected contents. */
 int vcpu_check(const struct vcpu *vcpu)
 {
 	uint32_t want = checksum((vcpu->gpa - MEM_GPA) / SZ_4K,

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The working set of a guest whose memory is a private mapping of a file: what
- * the host's page table has after the guest has run.  KVM faults there whatever
- * the guest touches, and the host maps the page cache's pages around it along,
- * 64K at most, so that this is a little more than what was touched; but those
- * cost next to nothing to pre-fault.  What the guest has written to is no
- * longer the file's page.
+ * The working set of a guest whose memory is a private mapping of a file: the
+ * pages in the host's page table after the guest has run.  KVM faults in there
+ * each page that the guest touches, and the host maps pages of the page cache
+ * around it, 64K at most, so that the set is a little larger than the pages
+ * touched; the others cost next to nothing to pre-fault.  A page that the guest
+ * has written to is no longer the file's page.
  */
 #include <err.h>
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What a guest pays that has nothing to do with KVM_PRE_FAULT_MEMORY, to be
- * compared between a kernel with the ioctl and one without: the time of
+ * Measure the costs of a guest that does not use KVM_PRE_FAULT_MEMORY, to compare
+ * a kernel that has the ioctl with one that does not: the time of
  *
  *  - a stage-2 fault, for each kind of host memory, on the guest's first read
  *    of a page and on its first write after that,
@@ -94,7 +94,7 @@ static void measure_faults(const struct pf_kind *kind, size_t size)
 	}
 	TEST_ASSERT(reads.events, "the guest took no stage-2 fault");
 	report("read", kind->name, &reads);
-	/* Some more than those of its page tables? */
+	/* More than those of the page tables */
 	if (writes.events > size / SZ_2M)
 		report("write", kind->name, &writes);
 }

@@ -22,7 +22,7 @@
 #define DEFAULT_BYTES		"64M"
 #define MAX_ROUNDS		99
 #define MAX_SIZES		32
-/* What is left of a gigabyte below the page that warms up the guest */
+/* The rest of a gigabyte, below the page that warms up the guest */
 #define MAX_GUEST_BYTES		(WARM_GPA - TEST_GPA)
 
 struct params {

@@ -168,7 +168,7 @@ static bool any_failed(void)
 	return false;
 }
 
-/* Is there a thread that does nothing any more? */
+/* Fail if a thread makes no progress any more. */
 static void watch(void)
 {
 	static unsigned long progress[MAX_WORKERS];
@@ -208,7 +208,7 @@ static void wait_for_all(void)
 		while (!READ_ONCE(stress.workers[i].done) && !any_failed() &&
 		       pf_now() < end)
 			usleep(1000);
-		/* Who waits for a page of a thread that has failed can't end. */
+		/* A thread that waits for a page of a failed thread can't end. */
 		if (!READ_ONCE(stress.workers[i].done) && !any_failed())
 			stress_fail(V_STUCK, NULL, 0, "thread %u (%s) does not end",
 				    i, stress.workers[i].name);

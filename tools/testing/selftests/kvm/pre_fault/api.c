@@ -248,7 +248,7 @@ static void stats(void)
 	TEST_ASSERT(pf_mapped(&d, NR_PAGES, 0), "%lu pages of 4K mapped",
 		    d.pages_4k);
 
-	/* What is mapped already, what fails, and what is in no memslot. */
+	/* Memory that is mapped already, that fails, and that is in no memslot. */
 	pf_map(vcpu, TEST_GPA, SIZE);
 	pf_expect(vcpu, TEST_GPA + SIZE, SIZE, ENOENT, 0);
 	pf_expect(vcpu, TEST_GPA, SIZE + PAGE_SIZE, 0, SIZE);

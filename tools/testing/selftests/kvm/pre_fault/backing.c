@@ -106,7 +106,7 @@ static void guest_takes_no_fault_private_file(void)
 	check_backing(PF_FILE, SIZE);
 }
 
-/* What was written before is writable in stage-2, too. */
+/* Pages that the host wrote to are writable in stage-2, too. */
 static void guest_write_takes_no_fault(void)
 {
 	struct kvm_vcpu *vcpu = vcpu_with_memory(pf_mem(PF_ANON, SIZE, 1), SIZE);

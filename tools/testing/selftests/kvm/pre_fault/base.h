@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the selftest libraries of the supported kernels name differently. The
- * tests use the names of the newest library; here is what it has no name for.
+ * Names that differ between the selftest libraries of the supported kernels. The
+ * tests use those of the newest library; others are defined here.
  */
 #ifndef SELFTEST_KVM_PRE_FAULT_BASE_H
 #define SELFTEST_KVM_PRE_FAULT_BASE_H
@@ -20,21 +20,21 @@ static inline int vm_pgtable_levels(struct kvm_vm *vm)
 	return vm->mmu.pgtable_levels;
 }
 
-/* Does the end of dirty logging make page tables of the TDP MMU large mappings? */
+/* The end of dirty logging makes page tables of the TDP MMU large mappings. */
 #define PF_RECOVERS_HUGE	true
 
-/* Does a write to the huge zero page allocate a huge page? */
+/* A write to the huge zero page allocates a huge page. */
 #define PF_COPIES_HUGE_ZERO	true
 
-/* Does KVM mark a page dirty when it maps the page writable? */
+/* KVM marks a page dirty when it maps the page writable. */
 #define PF_MARKS_DIRTY		true
 
-/* Does the ioctl get the vCPU a root before it looks for a memslot? */
+/* The ioctl gets the vCPU a root before it looks for a memslot. */
 #define PF_ROOT_BEFORE_SLOT	true
 
 #ifdef __x86_64__
 
-/* EOPNOTSUPP while the vCPU runs a nested guest without nested paging? */
+/* EOPNOTSUPP while the vCPU runs a nested guest without nested paging */
 #define PF_REFUSES_L2	false
 
 #include "svm_util.h"

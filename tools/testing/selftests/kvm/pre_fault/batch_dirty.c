@@ -21,7 +21,7 @@ struct log {
 	void *mem;
 	/* Pages must be cleared one by one in the log. */
 	bool manual;
-	/* What the guest is to write, or has written */
+	/* The seed of the guest's current or last writes */
 	uint8_t plan[NR_PAGES];
 };
 
@@ -196,8 +196,8 @@ static void write_random(struct log *log, uint8_t seed)
 }
 
 /*
- * Another vCPU pre-faults all the time. What the guest writes from the moment
- * logging is on has to be in the log, and in no log a second time.
+ * Another vCPU pre-faults all the time. Each page that the guest writes to while
+ * logging is on has to be in one log, and in no second one.
  */
 static void check_toggling(enum pf_backing backing)
 {

@@ -25,7 +25,7 @@ enum seed { SHARED_SEED = 1, OWN_SEED, GUEST_SEED };
 struct mix {
 	struct kvm_vcpu *vcpu;
 	void *mem;
-	/* Who else sees the memory */
+	/* The other mappings of the memory */
 	void *other;
 	pid_t child;
 	int pipe;
@@ -41,9 +41,9 @@ struct memory {
 	void (*init)(struct mix *m);
 	/* Have each host PTE as m->kind says, and note contents in m->seed. */
 	void (*lay)(struct mix *m);
-	/* The guest has written all pages: who must not see it? */
+	/* Check the mappings that must not see the writes of the guest. */
 	void (*check_others)(struct mix *m);
-	/* Of which kinds does the host first have to change the PTE? */
+	/* The kinds whose PTE the host has to change first */
 	bool write_faults[NR_KINDS];
 };
 

@@ -96,7 +96,7 @@ static void check_all(struct race *r)
 		    "the guest read old data");
 }
 
-/* What the host wrote is there for the guest, and vice versa. */
+/* The guest sees the host's writes, and vice versa. */
 static void check_page(struct race *r, unsigned int i, uint8_t seed)
 {
 	TEST_ASSERT(!pf_guest(r->guest, PF_READ, gpa_of(i), 1, r->seed[i]),

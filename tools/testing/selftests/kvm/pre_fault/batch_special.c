@@ -54,7 +54,7 @@ static void forget(void *page)
 	madvise(page, PAGE_SIZE, MADV_DONTNEED);
 }
 
-/* Whatever its owner does to it, secret memory is never mapped. */
+/* Secret memory is never mapped, whether it is touched or not. */
 static void batch_secretmem(void)
 {
 	static void (*const doings[])(void *page) = {

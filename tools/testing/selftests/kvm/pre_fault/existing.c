@@ -94,8 +94,8 @@ static void existing_2m_not_demoted(void)
 }
 
 /*
- * What the guest mapped is skipped over, what it did not is filled in. With each
- * of its faults the legacy MMU may map some pages around.
+ * A pre-fault skips the pages that the guest mapped and maps the others. With each
+ * guest page fault the legacy MMU may map some pages around.
  */
 static void existing_partly(void)
 {

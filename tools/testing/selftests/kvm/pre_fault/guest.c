@@ -24,7 +24,7 @@ static void guest_access(struct guest_cmd *cmd, uint64_t gpa)
 	uint64_t *page = (uint64_t *)gpa;
 	uint64_t seed = cmd->seed, first, last;
 
-	/* Whatever the command, so that a warm-up warms the plan, too. */
+	/* Read it for each command, so that a warm-up warms the plan, too. */
 	if (READ_ONCE(guest_plan[i % PF_PLAN_PAGES]) == PF_SKIP &&
 	    planned && i < PF_PLAN_PAGES)
 		return;

@@ -82,7 +82,7 @@ static void slot_boundary(void)
 			  3 * NR_PAGES);
 }
 
-/* What the host takes away goes, with nothing mapped for 1M in front of it. */
+/* An invalidation zaps SPTEs that have nothing mapped for 1M before them. */
 static void unmapped_behind_gap(void)
 {
 	const uint64_t gpa = TEST_GPA + SZ_2M;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the tests of KVM_PRE_FAULT_MEMORY share: VMs and guests, host memory,
+ * Shared by the tests of KVM_PRE_FAULT_MEMORY: VMs and guests, host memory,
  * statistics, checked calls.
  */
 #ifndef SELFTEST_KVM_PRE_FAULT_MEMORY_H
@@ -97,11 +97,11 @@ void pf_trace_start(const char * const events[], pid_t only);
 /* The text of it, to be freed */
 char *pf_trace_stop(void);
 
-/* What each architecture has to say for itself */
+/* Provided by each architecture */
 bool pf_shadow_paging(void);
 /* False when a mapping that is not Accessed is made not present by KVM. */
 bool pf_has_accessed_bit(void);
-/* Does KVM count the mappings that it has, by size, and those that it makes? */
+/* KVM counts the mappings that it has, by size, and those that it makes. */
 extern const bool pf_counts_mappings;
 /* The instruction that returns from a function */
 extern const uint32_t pf_return_insn;
@@ -153,10 +153,10 @@ void pf_guest_order(struct kvm_vcpu *vcpu, enum pf_op op, uint64_t gpa,
 unsigned int pf_guest_start(struct kvm_vcpu *vcpu, enum pf_op op, uint64_t gpa,
 			    uint64_t npages, uint64_t seed);
 uint64_t pf_guest_finish(struct kvm_vcpu *vcpu);
-/* Did one of these accesses exit, and not the guest's word that it is done? */
+/* Return true if one of these accesses exited before the guest was done. */
 bool pf_guest_mmio(struct kvm_vcpu *vcpu);
 
-/* What the guest reads must be right, whatever it takes. */
+/* Check the contents that the guest reads, not its faults. */
 #define pf_guest_check(vcpu, gpa, npages, seed) do {			\
 	uint64_t __wrong = pf_guest(vcpu, PF_READ, gpa, npages, seed);	\
 									\
@@ -202,7 +202,7 @@ bool pf_fixed(const struct pf_stats *since, uint64_t nr);
 bool pf_mapped(const struct pf_stats *since, uint64_t nr_4k, uint64_t nr_2m);
 /* The 4K pages that the guest's first access to them has mapped */
 uint64_t pf_mapped_by_guest(const struct pf_stats *since);
-/* Has the guest's access to so many pages mapped huge ones? */
+/* Return true if the guest's access to so many pages has mapped huge ones. */
 bool pf_mapped_huge(const struct pf_stats *since, uint64_t npages);
 /* The guest's accesses between two stats, without the warm-up around them. */
 struct pf_stats pf_guest_stats(struct kvm_vcpu *vcpu, enum pf_op op,

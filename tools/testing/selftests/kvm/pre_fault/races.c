@@ -25,7 +25,7 @@ struct race {
 	struct kvm_vcpu *vcpu;
 	void *mem;
 	uint64_t npages;
-	/* What a call may end with, besides success */
+	/* The errno values that a call may return */
 	int err;
 	bool stop;
 	unsigned long calls;

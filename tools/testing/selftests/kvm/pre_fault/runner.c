@@ -87,7 +87,7 @@ static __noreturn void child(const struct pf_test *test, int fd)
 	exit(KSFT_PASS);
 }
 
-/* What keeps a test from being run at all, or NULL */
+/* The reason why a test cannot run at all, or NULL */
 static const char *obstacle(const struct pf_test *test)
 {
 	bool wants_shadow = test->needs == PF_NEEDS_SHADOW_PAGING;

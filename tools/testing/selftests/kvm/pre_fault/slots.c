@@ -15,7 +15,7 @@ struct hammer {
 	pthread_t thread;
 	struct kvm_vcpu *vcpu;
 	uint64_t gpa;
-	/* Are EAGAIN and ENOENT to be expected? */
+	/* EAGAIN and ENOENT are expected. */
 	bool slot_comes_and_goes;
 	bool stop;
 	unsigned long calls;

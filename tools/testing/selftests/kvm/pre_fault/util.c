@@ -148,7 +148,7 @@ int pf_call(struct kvm_vcpu *vcpu, struct kvm_pre_fault_memory *range)
 void __pf_expect(struct kvm_vcpu *vcpu, uint64_t gpa, uint64_t size, int err,
 		 uint64_t done, const char *file, int line)
 {
-	/* What is in the padding is nobody's business. */
+	/* The padding is ignored. */
 	struct kvm_pre_fault_memory range = {
 		.gpa = gpa,
 		.size = size,

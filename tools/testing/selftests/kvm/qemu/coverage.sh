@@ -11,8 +11,8 @@
 # CROSS_COMPILE. Each RUN-DIR was left by "GCOV=yes boot.sh ..." of that kernel.
 # Lines and branches are counted for each run, and for all together.
 #
-# What none of them has run is listed, with the reason from uncovered.txt; that
-# goes by function and text of the line, so that it need not follow every edit.
+# Lines and branches that no run has executed are listed, with the reason from
+# uncovered.txt, which names the function and the text of the line.
 # Fails if something is left without a reason.
 set -eu
 

@@ -65,7 +65,7 @@ sed 's/^/# /' $log
 fewer anon all 1
 result $? boot_takes_no_fault
 
-# What the guest has said to it is in the snapshot, ahead of the memory.
+# The snapshot has the guest's answer ahead of the memory.
 sum=$(md5sum < /bin/busybox)
 head -c 65536 $snapshot | grep -aq "${sum%% *}  /copy"
 result $? guest_has_summed_up
@@ -77,7 +77,7 @@ result $? mtrrs_are_saved
 pre_fault --restore $snapshot --working-set /tmp/working-set > $log 2>&1
 result $? restored_guest_answers_the_same
 sed 's/^/# /' $log
-# What is left are writes to the file's pages, each of which has to be copied.
+# The guest's writes remain, each of which copies a page of the file.
 fewer file all 80
 result $? all_spares_reads
 fewer file "working set" 2

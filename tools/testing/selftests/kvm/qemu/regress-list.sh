@@ -73,7 +73,7 @@ while read -r path; do
 			echo "dir /regress/${name%/*} 755 0 0" ;;
 		esac ;;
 	esac
-	# What the script calls is no test by itself
+	# A program that the script calls is no test by itself
 	case $name in
 	*/nx_huge_pages_test) ;;
 	*)	echo "$name $(tuned "$name")" >> "$out/tests" ;;

@@ -5,7 +5,7 @@
  *
  *   regress [NAME...]
  *
- * What to run stands in /regress/tests, on each line: name, limit in seconds,
+ * Each line of /regress/tests names a test, its limit in seconds and its
  * arguments. The programs are in /regress, too.
  */
 #define _GNU_SOURCE

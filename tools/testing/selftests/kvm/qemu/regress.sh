@@ -56,7 +56,7 @@ worse()
 		END { for (name in base) print name }' "$out/base.tsv" "$@" | sort
 }
 
-# What tap.awk says of a run as a whole
+# tap.awk's results about a run as a whole
 of_run()
 {
 	awk -v what="regress: $2" '

@@ -146,7 +146,7 @@ ok m: console clean" << EOF
 lab: exit status 1
 EOF
 
-# What surrounds a complaint has to be shown with it
+# The lines around a complaint are shown with it
 if awk -v machine=m -f tap.awk <(printf '%s\n' "$head_lines" before WARNING: \
 	after "$tail_lines") | grep -cxE '#   (before|WARNING:|after)' |
 	grep -qx 3; then

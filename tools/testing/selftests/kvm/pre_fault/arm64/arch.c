@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What the KVM_PRE_FAULT_MEMORY tests need to know of arm64.
+ * The arm64 parts of the KVM_PRE_FAULT_MEMORY tests.
  */
 #define _GNU_SOURCE
 #include <linux/perf_event.h>

@@ -112,7 +112,7 @@ bool fz_again_possible(void)
 	return uffd >= 0;
 }
 
-/* Whoever goes there now waits for the one who goes there. */
+/* Every task that faults there waits for the handler. */
 bool fz_again_forbids(const struct kvm_pre_fault_memory *range)
 {
 	return asleep && FZ_UFFD_GPA - range->gpa < range->size;

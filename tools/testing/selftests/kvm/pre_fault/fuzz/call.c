@@ -365,7 +365,7 @@ void fz_call_report(void)
 		       partial, bad_args);
 }
 
-/* Is every errno among the answers that can be had here? */
+/* Check that every errno that is possible here was among the answers. */
 bool fz_call_all_seen(void)
 {
 	const struct {

@@ -59,7 +59,7 @@ struct fz_host {
 	uint64_t last_poisoned;
 };
 
-/* What stage-2 has for a page of a slot */
+/* The state of a slot's page in stage-2 */
 enum fz_map {
 	FZ_NO,
 	FZ_4K,
@@ -126,7 +126,7 @@ struct fz_call {
 	bool writable;
 };
 
-/* What the ABI says of a call; pages are those that pf_prefaulted counts. */
+/* The ABI's answer to a call; pages are those that pf_prefaulted counts. */
 struct fz_answer {
 	int err;
 	uint64_t done;

@@ -30,7 +30,7 @@ static bool beyond_eof(uint64_t page)
 	return area->fd >= 0 && page % FZ_AREA_PAGES >= area->file_pages;
 }
 
-/* What comes of reading a page: 0 or an errno */
+/* The result of reading a page: 0 or an errno */
 int fz_host_errno(uint64_t page)
 {
 	int err = 0;

@@ -4,8 +4,8 @@
  * the memslots, the host's memory and what stage-2 has mapped already; and when
  * a mapping goes away.
  *
- * What is for Linux to decide is kept apart: FZ_MAYBE is a page that is mapped or
- * not, FZ_ANY one whose mapping is of unknown size.  They come from VMAs that are
+ * Two states leave a decision to Linux: FZ_MAYBE is a page that is mapped or not,
+ * FZ_ANY one whose mapping is of unknown size.  They come from VMAs that are
  * cut in two, and from the legacy MMU, which maps the neighbours of a page that
  * the guest touches, and takes page tables back when it has too many.  Without
  * them, predictions are exact.
@@ -64,7 +64,7 @@ bool fz_slot_is_free(uint8_t as, uint64_t gfn, uint64_t npages,
 	return true;
 }
 
-/* May the block around a page be one mapping, as far as the slot is concerned? */
+/* Return true if the slot allows the block around a page to be one mapping. */
 static bool slot_fits_huge(const struct fz_slot *slot, uint64_t page)
 {
 	uint64_t block = page & ~(FZ_BLOCK - 1ul);
@@ -194,7 +194,7 @@ static bool is_valid(const struct kvm_pre_fault_memory *range)
 }
 
 /*
- * What a call answers.  With @done it has mapped, or found mapped, that much,
+ * The answer of a call.  With @done it has mapped, or found mapped, that much,
  * even if the errno is of a struct that can't be written to.
  */
 struct fz_answer fz_predict(struct fz_vcpu *vcpu, const struct fz_call *call)

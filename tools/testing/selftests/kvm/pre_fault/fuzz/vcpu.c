@@ -150,7 +150,7 @@ static void touch(void)
 			  "the guest's exit reason %u", vcpu->run->exit_reason);
 	}
 
-	/* What the guest has seen is what the host has, and the reverse. */
+	/* The guest has seen the host's contents, and the reverse. */
 	FZ_ASSERT(!ioctl(vcpu->fd, KVM_GET_REGS, &regs), "KVM_GET_REGS");
 	word = READ_ONCE(*(uint32_t *)(fz_host.mem + page * PAGE_SIZE));
 	FZ_ASSERT(word == (write ? WRITTEN : (uint32_t)regs.rax),

@@ -139,7 +139,7 @@ static void sigkill_untouched_thp(void)
 	check_kill(&big_kinds[BIG_THP]);
 }
 
-/* Who made the mappings in stage-2 that the end of the process removes? */
+/* The origin of the stage-2 mappings that the end of the process removes */
 enum mapped_by { NOBODY, GUEST, PRE_FAULT };
 
 static double time_teardown(const struct big_kind *kind, size_t size,
@@ -225,7 +225,7 @@ struct clock_watch {
 };
 
 /*
- * How late is the most urgent thread of a CPU, each time that it wants to run?
+ * The delay of the most urgent thread of a CPU, each time that it wants to run.
  * On a preemptible kernel, no later than a lock that spins is held.
  */
 static void *watch_fn(void *arg)

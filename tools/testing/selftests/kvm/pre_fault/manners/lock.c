@@ -33,7 +33,7 @@ struct calls {
 	double worst;
 };
 
-/* Who wants something of the VM */
+/* A thread that needs a lock of the VM */
 struct caller {
 	struct kvm_vm *vm;
 	void *big;

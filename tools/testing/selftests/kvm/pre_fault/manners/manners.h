@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the tests of KVM_PRE_FAULT_MEMORY's manners share: a memslot of 1 TiB,
- * a thread that pre-faults it, the trace of what another one waits for.
+ * Shared by the latency tests of KVM_PRE_FAULT_MEMORY: a memslot of 1 TiB, a
+ * thread that pre-faults it, and the trace of another thread's waits.
  */
 #ifndef SELFTEST_KVM_PRE_FAULT_MEMORY_MANNERS_H
 #define SELFTEST_KVM_PRE_FAULT_MEMORY_MANNERS_H

@@ -125,7 +125,7 @@ static void *big_worker_fn(void *arg)
 	struct sched_param param = {};
 	int ret;
 
-	/* Who starts it may be urgent. */
+	/* The starting thread may have a real-time policy. */
 	TEST_ASSERT(!sched_setscheduler(0, SCHED_OTHER, &param),
 		    "sched_setscheduler()");
 	if (w->cpu >= 0)

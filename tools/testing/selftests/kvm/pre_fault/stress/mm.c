@@ -377,7 +377,7 @@ static void advise_whole(struct worker *w, enum op what, int advice)
 		op_missing(what, "no transparent huge pages");
 }
 
-/* What the child has of the pages must stay as it was. */
+/* The child's pages must not change. */
 static int check_child(struct range *r, const bool *mine, unsigned int usecs)
 {
 	uint64_t words[MAX_CHILD_PAGES][NR_WORDS];

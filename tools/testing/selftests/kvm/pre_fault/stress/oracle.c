@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What may be seen of a page.
+ * The contents that a page may have.
  *
- * Whoever changes a page owns its lock, begins a new version, makes the change,
- * and ends the version. Who looks at the page owns nothing: the floor at the
- * beginning of the look and the newest version at its end are the limits of what
- * may be found. A version of no contents (MADV_DONTNEED) is found as a blank.
+ * A writer owns the page's lock, begins a new version, makes the change, and ends
+ * the version. A reader owns nothing: it may find any version from the floor at
+ * the beginning of the read to the newest one at its end. A version without
+ * contents (MADV_DONTNEED) reads as a blank.
  *
- * The first and the last word carry all of it, so that each can be judged alone,
- * also when it was read in the middle of a change.
+ * The first and the last word both hold the whole version number, so that each can
+ * be judged alone, also if it was read in the middle of a change.
  */
 #define _GNU_SOURCE
 #include <sched.h>
@@ -130,13 +130,13 @@ void window_open(struct area *area, unsigned int page, struct window *w)
 	}
 }
 
-/* Was the memslot the same all the time since? */
+/* Return true if the memslot has not changed since. */
 bool window_stable(struct area *area, const struct window *w)
 {
 	return !(w->seq & 1) && LOAD(area->seq) == w->seq;
 }
 
-/* Could the host not access the page at some time since? */
+/* Return true if the page was inaccessible for the host at any time since. */
 bool window_was_bad(struct area *area, unsigned int page, const struct window *w)
 {
 	bool stable = window_stable(area, w);
@@ -158,7 +158,7 @@ bool window_allows_buf(struct area *area, unsigned int buf, unsigned int page,
 	return allowed(area, buf, page, w->floor[buf], word, value);
 }
 
-/* Was @value right for the guest to read? */
+/* Check a value that the guest read. */
 void window_check(struct area *area, unsigned int page, const struct window *w,
 		  unsigned int word, uint64_t value)
 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What else disturbs: signals, nx_huge_pages, and VMs that come to a sudden end.
+ * Other disturbances: signals, nx_huge_pages, and VMs that come to a sudden end.
  */
 #define _GNU_SOURCE
 #include <signal.h>

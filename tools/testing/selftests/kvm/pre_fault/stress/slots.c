@@ -44,7 +44,7 @@ static void op_delete(struct worker *w, struct area *area)
 	change_end(w, area, OP_DELETE);
 }
 
-/* The same memslot with other memory. What is written goes to one of the two. */
+/* The same memslot with other memory. A write goes to one of the two. */
 static void op_switch(struct worker *w, struct area *area)
 {
 	STORE(area->no_writers, true);

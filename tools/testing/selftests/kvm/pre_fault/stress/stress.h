@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the parts of pre_fault_stress_test share.
+ * Shared by the parts of pre_fault_stress_test.
  *
  * A VM has areas of guest memory, one for each kind of host memory, each in a
  * memslot of its own. An area has two buffers of host memory, of which one is in
@@ -38,7 +38,7 @@ enum kind {
 
 extern const char * const kind_names[NR_KINDS];
 
-/* What fails is one of these. */
+/* The results of the test */
 enum verdict {
 	V_PAGES,
 	V_DIRTY,
@@ -82,14 +82,14 @@ enum op {
 	OP_KILL,
 	OP_CLOSE,
 	NR_OPS,
-	/* What vCPUs do; can't be left out, but for the first */
+	/* The vCPUs' own; only the first can be left out. */
 	OP_PREFAULT = NR_OPS,
 	OP_GUEST_READ,
 	OP_GUEST_WRITE,
 	NR_ALL_OPS,
 };
 
-/* What a page or an area has been through */
+/* An entry in the history of a page or an area */
 struct event {
 	double when;
 	uint32_t version;
@@ -104,7 +104,7 @@ struct history {
 
 struct page {
 	bool lock;
-	/* Who begins to look now finds this version, or a newer one. */
+	/* A read that begins now finds this version, or a newer one. */
 	uint32_t floor;
 	/* The newest, which may still be in the making */
 	uint32_t newest;
@@ -160,7 +160,7 @@ struct area {
 	struct history history;
 };
 
-/* What is known before somebody looks at a page */
+/* The state before a page is read */
 struct window {
 	uint32_t seq;
 	unsigned int cur;
@@ -182,7 +182,7 @@ struct worker {
 		uint64_t state;
 	} random;
 	unsigned long progress;
-	/* What the vCPUs had done when this one disturbed them last */
+	/* The vCPUs' progress at this thread's last disturbance */
 	unsigned long paced;
 	bool done;
 	/* The watchdog wants to know where the vCPU is. */
@@ -304,7 +304,7 @@ void vcpu_main(struct worker *w);
 void area_set_slot(struct area *area, uint64_t gpa, unsigned int buf,
 		   uint32_t flags, bool present);
 
-/* What each architecture has to say for itself, in its own stress.c */
+/* Provided by each architecture's own stress.c */
 void vm_arch_make(struct kvm_vm *vm);
 void vcpu_arch_make(struct kvm_vcpu *vcpu);
 /* In the guest: exit for the next orders */

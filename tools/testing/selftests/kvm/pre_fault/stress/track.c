@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What tells the host of writes, under stress: userfaultfd's write protection and
- * soft-dirty.  A write by the guest or by the host that neither has seen came
- * through a mapping that was to go.  And KSM, which write-protects pages as well.
+ * Write tracking under stress: userfaultfd's write protection and soft-dirty.  A
+ * write by the guest or by the host that neither has seen came through a mapping
+ * that should have been zapped.  And KSM, which write-protects pages as well.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -43,7 +43,7 @@ void track_end(struct worker *w, struct area *area, unsigned int buf,
 			    "a page of buffer %u was written, though userfaultfd protects it",
 			    buf);
 
-	/* What is evicted of a file is found clean. */
+	/* The bit of a file's page goes with its PTE. */
 	if (area->kind == KIND_MEMFD || !LOAD(soft_dirty_seq) ||
 	    !rnd_one_in(w, CHECK_ONE_IN))
 		return;
@@ -136,11 +136,11 @@ static void protect_page(struct worker *w, int fd, struct page *p, void *mem)
 		return;
 
 	/*
-	 * What MADV_FREE was for has no PTE left to protect, once it is gone, and
-	 * KSM forgets the protection when it merges pages, which are blank.
+	 * Memory after MADV_FREE may lose the PTE that is to be protected, and KSM
+	 * drops the protection when it merges pages, which are blank.
 	 */
 	if (p->blank < p->floor) {
-		/* What was never read has no PTE, either. */
+		/* A page that was never read has no PTE, either. */
 		READ_ONCE(*(uint64_t *)mem);
 		if (!uffd_protect(fd, mem, true)) {
 			STORE(p->write_protected, true);

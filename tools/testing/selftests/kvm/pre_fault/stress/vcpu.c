@@ -14,7 +14,7 @@
 #define MAX_ORDERS	24
 #define MANY_LOOPS	16
 #define MAX_CALLS	8
-/* What an access to no memslot reads */
+/* The data of reads outside of memslots */
 #define MMIO_DATA	0x4f494d4d4f494d4dul
 
 struct guest_block {
@@ -223,7 +223,7 @@ static void order_write(struct worker *w, struct look *l, unsigned int i)
 			page_word(area, buf, l->page, l->version, word);
 }
 
-/* What the guest wrote is in the host's memory, unless it was told otherwise. */
+/* The host finds the guest's write, unless that was an MMIO exit. */
 static void check_write(struct worker *w, struct look *l)
 {
 	struct area *area = l->area;
@@ -281,7 +281,7 @@ static bool own_page(struct area *area, unsigned int page)
 
 static void give_orders(struct worker *w, struct look *looks, unsigned int nr)
 {
-	/* Who waits for a page is not to wait for long. */
+	/* Do not keep threads waiting for a page for long. */
 	unsigned int writes = w->block->repeat > MANY_LOOPS ? MAX_ORDERS : 3, i;
 
 	for (i = 0; i < nr; i++) {
@@ -342,7 +342,7 @@ static bool guest_turn(struct worker *w)
 	return true;
 }
 
-/* May a call fail like that at this page? */
+/* Return true if a call may fail like that at this page. */
 static bool error_allowed(int err, struct area *area, unsigned int page,
 			  const struct window *window)
 {

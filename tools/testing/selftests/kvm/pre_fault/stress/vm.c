@@ -223,7 +223,7 @@ void vm_make(void)
 	}
 }
 
-/* The same for each of @ops: is one of them wanted? */
+/* Return true if one of @ops is enabled. */
 static bool any(const enum op *ops)
 {
 	for (; *ops != NR_OPS; ops++)

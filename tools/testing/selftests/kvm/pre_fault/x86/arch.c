@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What the KVM_PRE_FAULT_MEMORY tests need to know of x86.
+ * The x86 parts of the KVM_PRE_FAULT_MEMORY tests.
  */
 #include "../pre_fault.h"
 

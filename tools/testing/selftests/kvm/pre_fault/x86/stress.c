@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What the stress test needs to know of x86.
+ * The x86 parts of the stress test.
  */
 #define _GNU_SOURCE
 #include "../stress/stress.h"

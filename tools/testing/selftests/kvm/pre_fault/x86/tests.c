@@ -183,7 +183,7 @@ static void not_accessed(void)
 	TEST_ASSERT(nr == NR_PAGES, "%u SPTEs set for %d pages", nr, NR_PAGES);
 }
 
-/* What was pre-faulted can be executed as well. */
+/* Pre-faulted memory can be executed, too. */
 static void batch_exec(void)
 {
 	void *mem = pf_mem(PF_ANON, BATCH_SIZE, 1);

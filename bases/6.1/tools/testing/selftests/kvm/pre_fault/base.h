@@ -45,21 +45,21 @@ static inline int vm_pgtable_levels(struct kvm_vm *vm)
 	return vm->pgtable_levels;
 }
 
-/* Does the end of dirty logging make page tables of the TDP MMU large mappings? */
+/* The end of dirty logging makes page tables of the TDP MMU large mappings. */
 #define PF_RECOVERS_HUGE	false
 
-/* Does a write to the huge zero page allocate a huge page? */
+/* A write to the huge zero page allocates a huge page. */
 #define PF_COPIES_HUGE_ZERO	false
 
-/* Does KVM mark a page dirty when it maps the page writable? */
+/* KVM marks a page dirty when it maps the page writable. */
 #define PF_MARKS_DIRTY		false
 
-/* Does the ioctl get the vCPU a root before it looks for a memslot? */
+/* The ioctl gets the vCPU a root before it looks for a memslot. */
 #define PF_ROOT_BEFORE_SLOT	false
 
 #ifdef __x86_64__
 
-/* EOPNOTSUPP while the vCPU runs a nested guest without nested paging? */
+/* EOPNOTSUPP while the vCPU runs a nested guest without nested paging */
 #define PF_REFUSES_L2	true
 
 #include "svm_util.h"
