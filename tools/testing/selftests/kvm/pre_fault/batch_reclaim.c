@@ -88,14 +88,12 @@ static void batch_reclaim_keeps_writes(void)
 }
 
 /* Lazily freed memory goes, though it was pre-faulted in the meantime. */
-static void batch_reclaim_lazyfree(void)
+static void check_lazyfree(void *mem)
 {
-	void *mem = pf_untouched(SIZE);
 	struct kvm_vcpu *vcpu;
 	unsigned int i, kept = 0;
 
 	need_batches();
-	pf_fill(mem, TEST_GPA, SIZE, 1);
 	vcpu = vcpu_with(mem);
 
 	TEST_ASSERT(!madvise(mem, SIZE, MADV_FREE), "MADV_FREE");
@@ -106,6 +104,16 @@ static void batch_reclaim_lazyfree(void)
 		kept += pf_page_is(mem + i * PAGE_SIZE, TEST_GPA + i * PAGE_SIZE, 1);
 	/* Some pages may wait in a batch of a CPU. */
 	TEST_ASSERT(kept < NR_PAGES / 8, "%u of %u pages are kept", kept, NR_PAGES);
+}
+
+static void batch_reclaim_lazyfree(void)
+{
+	check_lazyfree(pf_mem(PF_ANON, SIZE, 1));
+}
+
+static void batch_reclaim_lazyfree_thp(void)
+{
+	check_lazyfree(pf_mem(PF_THP, SIZE, 1));
 }
 
 static void read_flags(void *mem, uint64_t *flags)
@@ -156,6 +164,7 @@ static void batch_reclaim_flags_memfd(void)
 const struct pf_test pf_batch_reclaim_tests[] = {
 	PF_TEST(batch_reclaim_keeps_writes),
 	PF_TEST(batch_reclaim_lazyfree),
+	PF_TEST(batch_reclaim_lazyfree_thp),
 	PF_TEST(batch_reclaim_flags_anon),
 	PF_TEST(batch_reclaim_flags_memfd),
 	{ }
