@@ -426,7 +426,7 @@ int main(int argc, char *argv[])
 	WRITE_ONCE(stress.shared->stop, true);
 	wait_for_all();
 	if (stress.enabled[OP_KSM])
-		ksm_end();
+		pf_ksm_stop();
 	if (killer)
 		wait_for_killer(killer);
 

@@ -64,14 +64,19 @@ void pf_uffd_copy(int fd, void *page, void *data)
 	TEST_ASSERT(!ioctl(fd, UFFDIO_COPY, &copy), "UFFDIO_COPY");
 }
 
-void pf_uffd_protect(int fd, void *page, bool protect)
+int __pf_uffd_protect(int fd, void *page, bool protect)
 {
 	struct uffdio_writeprotect wp = {
 		.range = { (unsigned long)page, PAGE_SIZE },
 		.mode = protect ? UFFDIO_WRITEPROTECT_MODE_WP : 0,
 	};
 
-	TEST_ASSERT(!ioctl(fd, UFFDIO_WRITEPROTECT, &wp), "UFFDIO_WRITEPROTECT");
+	return ioctl(fd, UFFDIO_WRITEPROTECT, &wp);
+}
+
+void pf_uffd_protect(int fd, void *page, bool protect)
+{
+	TEST_ASSERT(!__pf_uffd_protect(fd, page, protect), "UFFDIO_WRITEPROTECT");
 }
 
 #define KSM(file)	"/sys/kernel/mm/ksm/" file

@@ -317,6 +317,8 @@ int pf_uffd_open(void *mem, size_t size, uint64_t mode);
 void *pf_uffd_wait(int fd);
 void pf_uffd_copy(int fd, void *page, void *data);
 void pf_uffd_protect(int fd, void *page, bool protect);
+/* The same, but return -1 and an errno if it fails. */
+int __pf_uffd_protect(int fd, void *page, bool protect);
 void pf_ksm_start(void);
 void pf_ksm_stop(void);
 /* Let KSM look at everything often enough to merge what has not changed. */

@@ -234,12 +234,9 @@ launch()
 
 hangs()
 {
-	case $machine:$mode in
-	intel*)	return 1 ;;
-	*:log)	[ $((SECONDS - start)) -ge "$boot_limit" ] && [ ! -e "$dir/hung" ] &&
-			! grep -aq '^lab: up' "$log" ;;
-	*)	return 1 ;;
-	esac
+	[[ $machine != intel* && $mode == log && ! -e $dir/hung ]] &&
+		[ $((SECONDS - start)) -ge "$boot_limit" ] &&
+		! grep -aqE '^lab: up|lab\|' "$log"
 }
 
 rm -f "$dir/hung"

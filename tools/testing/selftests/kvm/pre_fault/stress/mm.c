@@ -80,7 +80,7 @@ static void range_lock(struct worker *w, struct range *r)
 
 	for (i = 0; i < r->nr; i++) {
 		page_lock(range_page(r, i));
-		/* Much of what is done to a range ends that. */
+		/* Most operations on a range end that. */
 		__atomic_store_n(&range_page(r, i)->write_protected, false,
 				 __ATOMIC_SEQ_CST);
 		w->progress++;
@@ -292,18 +292,19 @@ static void op_renew(struct worker *w, struct range *r)
 	did(w, OP_RENEW);
 }
 
+const enum op mm_ops[] = {
+	OP_WRITE, OP_DONTNEED, OP_REMOVE, OP_FREE, OP_PROTECT, OP_MREMAP,
+	OP_RENEW, OP_ZERO, OP_GUARD, NR_OPS
+};
+
 void mm_main(struct worker *w)
 {
-	static const enum op ops[] = {
-		OP_WRITE, OP_DONTNEED, OP_REMOVE, OP_FREE, OP_PROTECT,
-		OP_MREMAP, OP_RENEW, OP_ZERO, OP_GUARD, NR_OPS
-	};
 	void *spare = pf_mmap(stress.npages * PAGE_SIZE, PROT_NONE, MAP_PRIVATE |
 			      MAP_ANONYMOUS | MAP_NORESERVE, -1);
 
 	while (!stopping()) {
 		struct range r = choose_range(w);
-		enum op op = choose_op(w, ops);
+		enum op op = choose_op(w, mm_ops);
 
 		/* Most of what is dropped is to come again. */
 		if (stress.enabled[OP_WRITE] && rnd_one_in(w, 2))
@@ -532,16 +533,15 @@ static void op_idle(struct worker *w)
 	close(fd);
 }
 
+const enum op whole_mm_ops[] = {
+	OP_FORK, OP_COLLAPSE, OP_PAGEOUT, OP_COLD, OP_POPULATE, OP_KSM,
+	OP_SOFT_DIRTY, OP_OFFLINE, OP_MOVE_PAGES, OP_COMPACT, OP_IDLE, NR_OPS
+};
+
 void whole_mm_main(struct worker *w)
 {
-	static const enum op ops[] = {
-		OP_FORK, OP_COLLAPSE, OP_PAGEOUT, OP_COLD, OP_POPULATE, OP_KSM,
-		OP_SOFT_DIRTY, OP_OFFLINE, OP_MOVE_PAGES, OP_COMPACT, OP_IDLE,
-		NR_OPS
-	};
-
 	while (!stopping()) {
-		switch (choose_op(w, ops)) {
+		switch (choose_op(w, whole_mm_ops)) {
 		case OP_FORK:
 			op_fork(w);
 			break;

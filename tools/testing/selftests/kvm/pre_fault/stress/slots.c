@@ -78,17 +78,17 @@ static void op_readonly(struct worker *w, struct area *area)
 	change_end(w, area, OP_READONLY);
 }
 
+const enum op slot_ops[] = {
+	OP_DELETE, OP_SWITCH, OP_MOVE, OP_READONLY, NR_OPS
+};
+
 void slots_main(struct worker *w)
 {
-	static const enum op ops[] = {
-		OP_DELETE, OP_SWITCH, OP_MOVE, OP_READONLY, NR_OPS
-	};
-
 	while (!stopping()) {
 		struct area *area = &stress.areas[rnd_below(w, stress.nr_areas)];
 		/* Read-only is to be the exception. */
 		enum op op = area->flags & KVM_MEM_READONLY &&
-			     rnd_one_in(w, 2) ? OP_READONLY : choose_op(w, ops);
+			     rnd_one_in(w, 2) ? OP_READONLY : choose_op(w, slot_ops);
 
 		pthread_mutex_lock(&area->mutex);
 		if (!READ_ONCE(stress.closing)) {

@@ -295,7 +295,6 @@ void track_end(struct worker *w, struct area *area, unsigned int buf,
 	       unsigned int page);
 void op_soft_dirty(struct worker *w);
 void op_ksm(struct worker *w);
-void ksm_end(void);
 
 /* vm.c, vcpu.c */
 void vm_make(void);
@@ -314,7 +313,10 @@ bool vcpu_stopped(struct kvm_vcpu *vcpu, uint64_t *pc);
 /* Print its registers. */
 void print_vcpu(struct kvm_vcpu *vcpu);
 
-/* Workers */
+/* Workers, and the operations that some choose from */
+extern const enum op mm_ops[];
+extern const enum op whole_mm_ops[];
+extern const enum op slot_ops[];
 void mm_main(struct worker *w);
 void whole_mm_main(struct worker *w);
 void uffd_main(struct worker *w);

@@ -16,7 +16,6 @@
 #define LOAD(x)		__atomic_load_n(&(x), __ATOMIC_SEQ_CST)
 #define STORE(x, v)	__atomic_store_n(&(x), v, __ATOMIC_SEQ_CST)
 
-#define KSM		"/sys/kernel/mm/ksm/"
 #define MAX_WP_PAGES	64
 #define WP_PERIOD	0.02
 /* Reading a page's soft-dirty bit takes a while. */
@@ -80,21 +79,15 @@ void op_ksm(struct worker *w)
 	unsigned int nr = 1 + rnd_below(w, stress.npages - first);
 	bool merge = !rnd_one_in(w, 8);
 
-	if (pf_write_str(KSM "run", "1")) {
+	if (access("/sys/kernel/mm/ksm", F_OK)) {
 		op_missing(OP_KSM, "no KSM");
 		return;
 	}
-	pf_write_str(KSM "pages_to_scan", "1000");
-	pf_write_str(KSM "sleep_millisecs", "10");
+	pf_ksm_start();
 	madvise(area->bufs[DIVIDED_BUF].mem + first * PAGE_SIZE, nr * PAGE_SIZE,
 		merge ? MADV_MERGEABLE : MADV_UNMERGEABLE);
-	if (pf_read_long(KSM "pages_sharing") > 0)
+	if (pf_ksm_merged() > 0)
 		did(w, OP_KSM);
-}
-
-void ksm_end(void)
-{
-	pf_write_str(KSM "run", "2");
 }
 
 static struct page *page_at(void *mem, struct area **area)
@@ -116,15 +109,11 @@ static struct page *page_at(void *mem, struct area **area)
 
 static int uffd_protect(int fd, void *page, bool protect)
 {
-	struct uffdio_writeprotect wp = {
-		.range = { (unsigned long)page, PAGE_SIZE },
-		.mode = protect ? UFFDIO_WRITEPROTECT_MODE_WP : 0,
-	};
 	int ret;
 
 	/* The address space was changing: mremap(), fork(). */
 	do {
-		ret = ioctl(fd, UFFDIO_WRITEPROTECT, &wp);
+		ret = __pf_uffd_protect(fd, page, protect);
 	} while (ret && errno == EAGAIN && !stopping());
 
 	return ret;

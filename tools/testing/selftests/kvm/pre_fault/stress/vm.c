@@ -232,21 +232,7 @@ static bool any(const enum op *ops)
 	return false;
 }
 
-static const enum op mm_ops[] = {
-	OP_WRITE, OP_DONTNEED, OP_REMOVE, OP_FREE, OP_PROTECT, OP_MREMAP,
-	OP_RENEW, OP_ZERO, OP_GUARD, NR_OPS
-};
-
-static const enum op whole_mm_ops[] = {
-	OP_FORK, OP_COLLAPSE, OP_PAGEOUT, OP_COLD, OP_POPULATE, OP_KSM,
-	OP_SOFT_DIRTY, OP_OFFLINE, OP_MOVE_PAGES, OP_COMPACT, OP_IDLE, NR_OPS
-};
-
 static const enum op uffd_ops[] = { OP_UFFD_WP, NR_OPS };
-
-static const enum op slot_ops[] = {
-	OP_DELETE, OP_SWITCH, OP_MOVE, OP_READONLY, NR_OPS
-};
 
 static const enum op dirty_ops[] = { OP_DIRTY, NR_OPS };
 
