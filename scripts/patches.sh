@@ -12,8 +12,8 @@ patches_start() {
 	local f
 
 	scripts/series || return
-	patches=("$b"/series/*.patch)
-	patches=("${patches[@]:1}")
+	mapfile -t patches < <(printf '%s\n' "$b"/series{,-tools}/[0-9]*.patch |
+		grep -v '/0000-\|\*')
 
 	rm -rf "$linux" "$linux.id"
 	scripts/pristine "$linux" || return
@@ -74,9 +74,13 @@ new_files() {
 	awk '/^--- / { new = $2 == "/dev/null" } /^\+\+\+ b\// && new { print substr($2, 3) }' "$@"
 }
 
-# "0007"
+# "0007", "tools-0007"
 patch_number() {
-	basename "$1" | cut -c 1-4
+	local number
+
+	number=$(basename "$1" | cut -c 1-4)
+	[[ $1 != *-tools/* ]] || number=tools-$number
+	echo "$number"
 }
 
 # The lines of a log that warn, as FILE:LINE: TEXT, with the tree's own paths

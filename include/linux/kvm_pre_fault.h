@@ -45,9 +45,8 @@ static __always_inline pteval_t kvm_host_pte(pte_t *ptep, pteval_t huge,
 	return ptep ? pte_val(ptep_get(ptep + i)) : huge + (i << PAGE_SHIFT);
 }
 
-long kvm_pre_fault_batches(struct kvm_vcpu *vcpu,
-			   const struct kvm_memory_slot *slot, gfn_t gfn,
-			   u64 npages);
+long kvm_pre_fault_host(struct kvm_vcpu *vcpu, const struct kvm_memory_slot *slot,
+			gfn_t gfn, u64 npages);
 
 /* Allocate what an installer needs under mmu_lock.  Returns 0 or -ENOMEM. */
 int kvm_arch_pre_fault_topup(struct kvm_vcpu *vcpu);

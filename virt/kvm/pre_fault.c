@@ -52,7 +52,7 @@ static long pre_fault_step(struct kvm_vcpu *vcpu,
 static long pre_fault_range(struct kvm_vcpu *vcpu,
 			    struct kvm_pre_fault_memory *range)
 {
-	const bool loaded = IS_ENABLED(CONFIG_KVM_PRE_FAULT_LOADS_VCPU);
+	const bool loaded = IS_ENABLED(CONFIG_HAVE_KVM_PRE_FAULT_VCPU_LOAD);
 	long r;
 
 	if (loaded)

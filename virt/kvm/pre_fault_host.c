@@ -43,7 +43,7 @@
  * get_user_pages() would give out, all with one memory type.  Only VMAs of the
  * page cache have map_pages(), drivers and secretmem do not.
  */
-static bool vma_usable(struct vm_area_struct *vma)
+static bool host_vma_usable(struct vm_area_struct *vma)
 {
 	if (!(vma->vm_flags & VM_READ) ||
 	    vma->vm_flags & (VM_IO | VM_PFNMAP | VM_MIXEDMAP | VM_HUGETLB))
@@ -190,7 +190,7 @@ static bool batch_should_stop(struct mm_struct *mm)
  * keeps the handler from dropping mmap_lock, but not from sleeping: stop after the
  * first page that had to be read.  Return what stopped the loop, or 0.
  */
-static vm_fault_t fault_in(struct vm_area_struct *vma, hva_t hva, unsigned int nr)
+static vm_fault_t host_fault_in(struct vm_area_struct *vma, hva_t hva, unsigned int nr)
 {
 	const unsigned int flags = FAULT_FLAG_ALLOW_RETRY |
 				   FAULT_FLAG_RETRY_NOWAIT;
@@ -229,7 +229,7 @@ static int batch_fault_in(struct kvm_pre_fault_batch *b,
 	while (more && done < b->npages) {
 		hva = b->hva + ((hva_t)done << PAGE_SHIFT);
 		nr = min(nr, b->npages - done);
-		fault = fault_in(vma, hva, nr);
+		fault = host_fault_in(vma, hva, nr);
 
 		n = host_nr_usable(vma->vm_mm, hva, b->npages - done);
 		more = !fault && n >= nr;
@@ -304,9 +304,8 @@ static long batches_map(struct kvm_pre_fault_batch *b, struct vm_area_struct *vm
  * first page has to be mapped in another way; -EINTR if a fatal signal came
  * while waiting for mmap_lock; -ENOMEM.
  */
-long kvm_pre_fault_batches(struct kvm_vcpu *vcpu,
-			   const struct kvm_memory_slot *slot, gfn_t gfn,
-			   u64 npages)
+long kvm_pre_fault_host(struct kvm_vcpu *vcpu, const struct kvm_memory_slot *slot,
+			gfn_t gfn, u64 npages)
 {
 	struct mm_struct *mm = vcpu->kvm->mm;
 	struct kvm_pre_fault_batch b = {
@@ -332,7 +331,7 @@ long kvm_pre_fault_batches(struct kvm_vcpu *vcpu,
 		return -EINTR;
 
 	vma = vma_lookup(mm, b.hva);
-	if (vma && vma_usable(vma)) {
+	if (vma && host_vma_usable(vma)) {
 		npages = min(npages, slot->base_gfn + slot->npages - gfn);
 		npages = min_t(u64, npages, (vma->vm_end - b.hva) >> PAGE_SHIFT);
 		done = batches_map(&b, vma, npages);

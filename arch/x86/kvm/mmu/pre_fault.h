@@ -10,17 +10,17 @@ bool kvm_tdp_mmu_has_root(struct kvm_vcpu *vcpu);
 bool kvm_tdp_mmu_pre_fault_pt_in_use(u64 spte);
 bool kvm_tdp_mmu_pre_fault_link(struct kvm_vcpu *vcpu, struct tdp_iter *iter);
 
-#ifdef CONFIG_KVM_PRE_FAULT_BATCH
-int kvm_tdp_mmu_pre_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size);
+#ifdef CONFIG_HAVE_KVM_PRE_FAULT_BATCH
+int kvm_mmu_pre_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size);
 #else
-static inline int kvm_tdp_mmu_pre_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
+static inline int kvm_mmu_pre_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
 {
 	return 0;
 }
 #endif
 
-/* Count a mapping made by the one-page path. */
-static inline void kvm_mmu_count_pre_fault(struct kvm_vcpu *vcpu, u8 level)
+/* Count one new leaf SPTE. */
+static inline void kvm_mmu_pre_fault_count(struct kvm_vcpu *vcpu, u8 level)
 {
 	vcpu->stat.pf_fixed++;
 	vcpu->stat.pf_prefaulted += KVM_PAGES_PER_HPAGE(level);

@@ -18,7 +18,7 @@
  * which ignores all signals but fatal ones: a userfaultfd handler may never
  * answer.
  */
-static int pre_fault_host_page(struct mm_struct *mm, hva_t hva)
+static int pre_fault_pfn_fault_in(struct mm_struct *mm, hva_t hva)
 {
 	unsigned int flags = FAULT_FLAG_ALLOW_RETRY | FAULT_FLAG_KILLABLE |
 			     FAULT_FLAG_INTERRUPTIBLE;
@@ -73,7 +73,7 @@ int kvm_pre_fault_pfn(struct kvm *kvm, const struct kvm_memory_slot *slot,
 
 	*pfn = __gfn_to_pfn_memslot(slot, gfn, false, &async, false, writable, hva);
 	for (tries = 0; async && tries < PRE_FAULT_HOST_TRIES; tries++) {
-		r = pre_fault_host_page(kvm->mm, *hva);
+		r = pre_fault_pfn_fault_in(kvm->mm, *hva);
 		if (r)
 			return r;
 

@@ -8,215 +8,16 @@
  * a table at a time, and tells why that is safe.  The rest is mapped one page at a
  * time.  Either way mmu_lock is held for write.
  */
-#include <linux/cpufeature.h>
 #include <linux/kvm_host.h>
 #include <linux/kvm_pre_fault.h>
 #include <linux/mm.h>
-#include <linux/page_ref.h>
 #include <linux/sched/signal.h>
 
-#include <asm/barrier.h>
 #include <asm/kvm_mmu.h>
 #include <asm/kvm_pgtable.h>
 #include <asm/virt.h>
 
-/* PTEs without an address, read-only and writable; 0 if not made yet */
-struct pre_fault_templates {
-	kvm_pte_t pte[2];
-};
-
-/* Where a walk has ended */
-struct pre_fault_leaf {
-	kvm_pte_t *ptep;
-	u32 level;
-};
-
-static int leaf_visitor(u64 addr, u64 end, u32 level, kvm_pte_t *ptep,
-			enum kvm_pgtable_walk_flags flag, void * const arg)
-{
-	struct pre_fault_leaf *leaf = arg;
-
-	leaf->ptep = ptep;
-	leaf->level = level;
-
-	return 0;
-}
-
-/* Find the PTE for @gpa that is no table, valid or not. */
-static int find_leaf(struct kvm_pgtable *pgt, gpa_t gpa, struct pre_fault_leaf *leaf)
-{
-	struct kvm_pgtable_walker walker = {
-		.cb	= leaf_visitor,
-		.flags	= KVM_PGTABLE_WALK_LEAF,
-		.arg	= leaf,
-	};
-
-	return kvm_pgtable_walk(pgt, gpa, PAGE_SIZE, &walker);
-}
-
-static u64 rest_of(u64 size, gpa_t gpa)
-{
-	return size - (gpa & (size - 1));
-}
-
-static enum kvm_pgtable_prot pre_fault_prot(bool writable, bool device)
-{
-	enum kvm_pgtable_prot prot = KVM_PGTABLE_PROT_R;
-
-	if (writable)
-		prot |= KVM_PGTABLE_PROT_W;
-
-	if (device)
-		prot |= KVM_PGTABLE_PROT_DEVICE;
-	else if (cpus_have_const_cap(ARM64_HAS_CACHE_DIC))
-		prot |= KVM_PGTABLE_PROT_X;
-
-	return prot;
-}
-
-static pte_t host_pte(const struct kvm_pre_fault_span *span, unsigned int i)
-{
-	return __pte(kvm_host_pte(span->ptep, span->huge, i));
-}
-
-/* With dirty logging, the guest's first write has to be noticed. */
-static bool slot_writable(const struct kvm_memory_slot *slot)
-{
-	return !(slot->flags & KVM_MEM_READONLY) && !memslot_is_logging(slot);
-}
-
-/* Tell the host of the guest's writes now, unless its PTE is dirty anyway. */
-static void set_dirty(pte_t pte, bool writable)
-{
-	if (writable && !pte_dirty(pte))
-		kvm_set_pfn_dirty(pte_pfn(pte));
-}
-
-/* Map a page with kvm_pgtable_stage2_map() and save its attributes as template. */
-static int map_first(struct kvm_vcpu *vcpu, gpa_t gpa, pte_t host, bool writable,
-		     struct pre_fault_templates *t)
-{
-	struct kvm_pgtable *pgt = vcpu->kvm->arch.mmu.pgt;
-	kvm_pte_t pte;
-	int r;
-
-	r = kvm_pgtable_stage2_map(pgt, gpa, PAGE_SIZE, __pte_to_phys(host),
-				   pre_fault_prot(writable, false),
-				   &vcpu->arch.mmu_page_cache);
-	if (r)
-		return r;
-
-	set_dirty(host, writable);
-	vcpu->stat.pf_prefaulted++;
-
-	r = kvm_pgtable_get_leaf(pgt, gpa, &pte, NULL);
-	if (!r)
-		t->pte[writable] = pte & ~PTE_ADDR_MASK;
-
-	return r;
-}
-
-/*
- * Fill the gaps of a table, from the PTE of the span's first page on.  Returns how
- * many pages are mapped, from the first one on.
- */
-static unsigned int fill_span(const struct kvm_pre_fault_batch *b, gpa_t gpa,
-			      const struct kvm_pre_fault_span *span,
-			      kvm_pte_t *ptep, struct pre_fault_templates *t)
-{
-	const bool slot_w = slot_writable(b->slot);
-	unsigned int i, filled = 0;
-	bool writable;
-	pte_t pte;
-
-	for (i = 0; i < span->npages; i++) {
-		if (kvm_pte_valid(READ_ONCE(ptep[i])))
-			continue;
-
-		pte = host_pte(span, i);
-		if (!kvm_host_pte_usable(pte_val(pte)))
-			break;
-
-		writable = slot_w && pte_write(pte);
-		if (!t->pte[writable]) {
-			if (map_first(b->vcpu, gpa + ((gpa_t)i << PAGE_SHIFT), pte,
-				      writable, t))
-				break;
-			continue;
-		}
-
-		/*
-		 * Do what kvm_pgtable_stage2_map() does for a PTE that is not
-		 * valid.  The page is executable only where that takes no
-		 * maintenance of the instruction cache.
-		 */
-		__clean_dcache_guest_page(__va(__pte_to_phys(pte)), PAGE_SIZE);
-		/* The guest must not read what was there before. */
-		smp_store_release(ptep + i, t->pte[writable] |
-				  (pte_val(pte) & PTE_ADDR_MASK));
-		set_dirty(pte, writable);
-		filled++;
-	}
-
-	/* Each PTE in use has a reference to its table. */
-	if (filled) {
-		page_ref_add(virt_to_page(ptep), filled);
-		dsb(ishst);
-	}
-	b->vcpu->stat.pf_prefaulted += filled;
-
-	return i;
-}
-
-int kvm_arch_pre_fault_topup(struct kvm_vcpu *vcpu)
-{
-	return kvm_mmu_topup_memory_cache(&vcpu->arch.mmu_page_cache,
-					  kvm_mmu_cache_min_pages(vcpu->kvm));
-}
-
-unsigned int kvm_arch_pre_fault_install(struct kvm_pre_fault_batch *b)
-{
-	struct kvm_pgtable *pgt = b->vcpu->kvm->arch.mmu.pgt;
-	const gpa_t gpa = gfn_to_gpa(b->gfn);
-	const struct kvm_pre_fault_span *span = b->spans;
-	struct pre_fault_templates t = {};
-	struct pre_fault_leaf leaf;
-	unsigned int n = 0, filled;
-	pte_t pte;
-	u64 rest;
-
-	if (find_leaf(pgt, gpa, &leaf))
-		return 0;
-
-	if (leaf.level < KVM_PGTABLE_MAX_LEVELS - 1) {
-		if (kvm_pte_valid(*leaf.ptep)) {
-			rest = rest_of(kvm_granule_size(leaf.level), gpa);
-			return min_t(u64, b->npages, rest >> PAGE_SHIFT);
-		}
-
-		/* Leave a block to the one-page path. */
-		if (!span->ptep && !memslot_is_logging(b->slot) &&
-		    fault_supports_stage2_huge_mapping(b->slot, b->hva, PMD_SIZE))
-			return 0;
-
-		/* Mapping the first page makes the table. */
-		pte = host_pte(span, 0);
-		if (map_first(b->vcpu, gpa, pte,
-			      slot_writable(b->slot) && pte_write(pte), &t) ||
-		    find_leaf(pgt, gpa, &leaf))
-			return 0;
-	}
-
-	for (; span < b->spans + ARRAY_SIZE(b->spans); span++) {
-		filled = fill_span(b, gpa + ((gpa_t)n << PAGE_SHIFT), span,
-				   leaf.ptep + n, &t);
-		n += filled;
-		if (filled < span->npages)
-			break;
-	}
-
-	return n;
-}
+#include "pre_fault_internal.h"
 
 /*
  * The size of the mapping to make for a page that is not mapped, given the size
@@ -229,11 +30,11 @@ static u64 pre_fault_size(const struct kvm_memory_slot *slot, hva_t hva,
 	const u64 size = min(host_size, kvm_granule_size(level));
 
 	if (size >= PUD_SIZE &&
-	    fault_supports_stage2_huge_mapping(slot, hva, PUD_SIZE))
+	    kvm_supports_stage2_huge_mapping(slot, hva, PUD_SIZE))
 		return PUD_SIZE;
 
 	if (size >= PMD_SIZE &&
-	    fault_supports_stage2_huge_mapping(slot, hva, PMD_SIZE))
+	    kvm_supports_stage2_huge_mapping(slot, hva, PMD_SIZE))
 		return PMD_SIZE;
 
 	return PAGE_SIZE;
@@ -253,15 +54,15 @@ static long pre_fault_map(struct kvm_vcpu *vcpu, const struct kvm_memory_slot *s
 	u64 size = PAGE_SIZE;
 	int r;
 
-	r = find_leaf(pgt, gpa, &leaf);
+	r = pre_fault_find_leaf(pgt, gpa, &leaf);
 	if (r)
 		return r;
 
 	if (kvm_pte_valid(*leaf.ptep))
 		return kvm_granule_size(leaf.level);
 
-	if (!device && !memslot_is_logging(slot)) {
-		r = get_user_mapping_size(kvm, hva);
+	if (!device && !kvm_memslot_is_logging(slot)) {
+		r = kvm_user_mapping_size(kvm, hva);
 		if (r < 0)
 			return r;
 		size = pre_fault_size(slot, hva, r, leaf.level);
@@ -269,7 +70,7 @@ static long pre_fault_map(struct kvm_vcpu *vcpu, const struct kvm_memory_slot *s
 	}
 
 	if (!device) {
-		r = sanitise_mte_tags(kvm, pfn, size);
+		r = kvm_sanitise_mte_tags(kvm, pfn, size);
 		if (r)
 			return r;
 	}
@@ -336,7 +137,7 @@ static long pre_fault_page(struct kvm_vcpu *vcpu, const struct kvm_memory_slot *
 	 * Enabling dirty logging installs a new memslot and waits for SRCU readers
 	 * of the old one, before write-protecting what they mapped.
 	 */
-	writable = writable && slot_writable(slot);
+	writable = writable && pre_fault_slot_writable(slot);
 
 	write_lock(&kvm->mmu_lock);
 	if (mmu_invalidate_retry(kvm, mmu_seq))
@@ -378,14 +179,14 @@ static long pre_fault_step(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
 
 	/* With MTE the tags of each page have to be looked at. */
 	if (!kvm_has_mte(kvm)) {
-		r = kvm_pre_fault_batches(vcpu, slot, gpa_to_gfn(gpa),
-					  size >> PAGE_SHIFT);
+		r = kvm_pre_fault_host(vcpu, slot, gpa_to_gfn(gpa),
+				       size >> PAGE_SHIFT);
 		if (r)
 			return r < 0 ? r : r << PAGE_SHIFT;
 	}
 
 	/* Nothing can be allocated under mmu_lock. */
-	r = kvm_arch_pre_fault_topup(vcpu);
+	r = pre_fault_topup(vcpu);
 	if (r)
 		return r;
 
@@ -393,7 +194,7 @@ static long pre_fault_step(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
 	if (r <= 0)
 		return r;
 
-	return min(rest_of(r, gpa), size);
+	return min(pre_fault_rest_of(r, gpa), size);
 }
 
 /*

@@ -13,13 +13,14 @@
 #include "mmu_internal.h"
 #include "mmutrace.h"
 #include "pre_fault.h"
+#include "pre_fault_tdp.h"
 #include "spte.h"
 #include "tdp_iter.h"
 #include "tdp_mmu.h"
 
 /*
  * Get the host page for fault->gfn, and hold a reference to it.  It is not
- * final until is_page_fault_stale() says so under mmu_lock.
+ * final until kvm_mmu_is_fault_stale() says so under mmu_lock.
  */
 static int pre_fault_get_pfn(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
 {
@@ -88,7 +89,7 @@ static int tdp_mmu_pre_fault(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault
 			 */
 			if (iter.level == fault->goal_level &&
 			    (fault->nx_huge_page_workaround_enabled ||
-			     kvm_tdp_mmu_pre_fault_pt_in_use(iter.old_spte)))
+			     pre_fault_pt_in_use(iter.old_spte)))
 				disallowed_hugepage_adjust(fault, iter.old_spte,
 							   iter.level);
 		}
@@ -101,7 +102,7 @@ static int tdp_mmu_pre_fault(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault
 		if (is_shadow_present_pte(iter.old_spte))
 			continue;
 
-		if (!kvm_tdp_mmu_pre_fault_link(vcpu, &iter))
+		if (!pre_fault_link_pt(vcpu, &iter))
 			break;
 	}
 
@@ -127,7 +128,7 @@ static int direct_mmu_pre_fault(struct kvm_vcpu *vcpu, struct kvm_page_fault *fa
 
 	/* As above: no huge page in the place of a page table in use. */
 	while (++level <= fault->max_level) {
-		if (kvm_tdp_mmu_pre_fault_pt_in_use(sptes[level])) {
+		if (pre_fault_pt_in_use(sptes[level])) {
 			fault->max_level = level - 1;
 			break;
 		}
@@ -159,19 +160,19 @@ static int pre_fault_page(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
 	/* A huge mapping moves fault->pfn to the head page. */
 	pfn = fault->pfn;
 
-	if (kvm_tdp_mmu_has_root(vcpu)) {
+	if (pre_fault_has_tdp_root(vcpu)) {
 		read_lock(&kvm->mmu_lock);
-		if (is_page_fault_stale(vcpu, fault))
+		if (kvm_mmu_is_fault_stale(vcpu, fault))
 			r = RET_PF_RETRY;
 		else
 			r = tdp_mmu_pre_fault(vcpu, fault);
 		read_unlock(&kvm->mmu_lock);
 	} else {
 		write_lock(&kvm->mmu_lock);
-		r = make_mmu_pages_available(vcpu);
+		r = kvm_mmu_make_pages_available(vcpu);
 		if (!r) {
 			/* Making pages available may have zapped the root. */
-			if (is_page_fault_stale(vcpu, fault))
+			if (kvm_mmu_is_fault_stale(vcpu, fault))
 				r = RET_PF_RETRY;
 			else
 				r = direct_mmu_pre_fault(vcpu, fault);
@@ -234,7 +235,7 @@ static long pre_fault_step(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
 	if (r)
 		return r;
 
-	r = kvm_tdp_mmu_pre_fault(vcpu, gpa, size);
+	r = kvm_mmu_pre_fault(vcpu, gpa, size);
 	if (r)
 		return r;
 
@@ -243,7 +244,7 @@ static long pre_fault_step(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
 	r = pre_fault_page(vcpu, &fault);
 	switch (r) {
 	case RET_PF_FIXED:
-		kvm_mmu_count_pre_fault(vcpu, fault.goal_level);
+		kvm_mmu_pre_fault_count(vcpu, fault.goal_level);
 		break;
 	case RET_PF_SPURIOUS:
 		break;

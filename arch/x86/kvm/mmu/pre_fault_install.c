@@ -15,6 +15,7 @@
 #include "mmutrace.h"
 #include "pre_fault.h"
 #include "pre_fault_base.h"
+#include "pre_fault_tdp.h"
 #include "spte.h"
 #include "tdp_iter.h"
 #include "tdp_mmu.h"
@@ -36,63 +37,9 @@ struct spte_batch {
 	pteval_t class;
 };
 
-/*
- * Return true if the vCPU's page tables are the TDP MMU's, indexed by gpa.  The
- * vCPU has a root.  Refuse the root of a nested guest: with EPT, the CPU may not set
- * D bits in it that KVM has.
- */
-bool kvm_tdp_mmu_has_root(struct kvm_vcpu *vcpu)
-{
-	struct kvm_mmu_page *root = root_to_sp(vcpu->arch.mmu->root.hpa);
-
-	return root && is_tdp_mmu_page(root) && !root->role.guest_mode;
-}
-
 int kvm_arch_pre_fault_topup(struct kvm_vcpu *vcpu)
 {
 	return mmu_topup_memory_caches(vcpu, false);
-}
-
-/*
- * Return true if the page table maps something.  Count page tables, too, as to
- * look into these would take too long.
- */
-bool kvm_tdp_mmu_pre_fault_pt_in_use(u64 spte)
-{
-	u64 *pt = __va(spte_to_pfn(spte) << PAGE_SHIFT);
-	int i;
-
-	for (i = 0; i < SPTE_ENT_PER_PAGE; i++) {
-		if (is_shadow_present_pte(READ_ONCE(pt[i])))
-			return true;
-	}
-
-	return false;
-}
-
-/* Free a page table that was never linked: there is no walker to wait for. */
-static void free_sp(struct kvm_mmu_page *sp)
-{
-	free_page((unsigned long)sp->spt);
-	kmem_cache_free(mmu_page_header_cache, sp);
-}
-
-/* Link a new page table.  Return false if another task changed the SPTE. */
-bool kvm_tdp_mmu_pre_fault_link(struct kvm_vcpu *vcpu, struct tdp_iter *iter)
-{
-	struct kvm_mmu_page *sp;
-
-	if (is_frozen_spte(iter->old_spte))
-		return false;
-
-	sp = tdp_mmu_alloc_sp(vcpu);
-	tdp_mmu_init_child_sp(sp, iter);
-
-	if (!pre_fault_link_sp(vcpu->kvm, iter, sp))
-		return true;
-
-	free_sp(sp);
-	return false;
 }
 
 /*
@@ -275,7 +222,7 @@ static bool walk_to_pt(struct kvm_vcpu *vcpu, struct kvm_mmu_page *root,
 		if (is_shadow_present_pte(iter->old_spte)) {
 			if (is_last_spte(iter->old_spte, iter->level))
 				return true;
-		} else if (!kvm_tdp_mmu_pre_fault_link(vcpu, iter)) {
+		} else if (!pre_fault_link_pt(vcpu, iter)) {
 			return false;
 		}
 	}
@@ -318,7 +265,7 @@ static unsigned int install_huge(const struct kvm_pre_fault_batch *b,
 
 	trace_kvm_mmu_set_spte(iter->level, iter->gfn, sptep);
 	kvm_update_page_stats(b->vcpu->kvm, PG_LEVEL_2M, 1);
-	kvm_mmu_count_pre_fault(b->vcpu, PG_LEVEL_2M);
+	kvm_mmu_pre_fault_count(b->vcpu, PG_LEVEL_2M);
 
 	return b->npages;
 }
@@ -350,7 +297,7 @@ static unsigned int install_4k(struct spte_batch *sb, struct tdp_iter *iter)
 	if (new) {
 		/* Link the page table last, so that no walker sees it empty. */
 		if (pre_fault_link_sp(vcpu->kvm, iter, sb->sp)) {
-			free_sp(sb->sp);
+			pre_fault_free_pt(sb->sp);
 			return 0;
 		}
 		installed = n;
@@ -396,75 +343,8 @@ unsigned int kvm_arch_pre_fault_install(struct kvm_pre_fault_batch *b)
 		return install_huge(b, &iter);
 
 	if (is_nx_huge_page_enabled(b->vcpu->kvm) ||
-	    kvm_tdp_mmu_pre_fault_pt_in_use(iter.old_spte))
+	    pre_fault_pt_in_use(iter.old_spte))
 		return install_4k(&sb, &iter);
 
 	return 0;
-}
-
-/*
- * Return the number of pages from @gfn on, at most @npages, that one leaf SPTE
- * maps already; 0 if none does.
- */
-static u64 nr_mapped(struct kvm_vcpu *vcpu, gfn_t gfn, u64 npages)
-{
-	struct kvm_mmu_page *root = root_to_sp(vcpu->arch.mmu->root.hpa);
-	struct tdp_iter iter;
-	u64 nr = 0;
-
-	rcu_read_lock();
-	pre_fault_for_each_spte(iter, vcpu->kvm, root, PG_LEVEL_4K, gfn, gfn + 1) {
-		if (is_shadow_present_pte(iter.old_spte) &&
-		    is_last_spte(iter.old_spte, iter.level)) {
-			nr = KVM_PAGES_PER_HPAGE(iter.level) - (gfn - iter.gfn);
-			break;
-		}
-	}
-	rcu_read_unlock();
-
-	return min(nr, npages);
-}
-
-/*
- * Map the start of a range without a page fault, or find it mapped.  The vCPU
- * has a root.  Called inside an SRCU read section of kvm->srcu.
- *
- * Returns the number of bytes that are mapped from @gpa on, at most 1G; 0 if the
- * page at @gpa takes a page fault, as all do without the TDP MMU; -ENOENT without
- * a memslot; -EOPNOTSUPP if the page tables do not reach @gpa; -EINTR; -ENOMEM.
- */
-int kvm_tdp_mmu_pre_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
-{
-	const u64 reach = 1ULL << SPTE_LEVEL_SHIFT(vcpu->arch.mmu->root_role.level + 1);
-	const gfn_t gfn = gpa_to_gfn(gpa);
-	struct kvm_memory_slot *slot;
-	u64 npages;
-	long r;
-
-	/* Shadow paging is not indexed by gpa, and is refused by the fault path. */
-	if (!tdp_enabled || !vcpu->arch.mmu->root_role.direct)
-		return 0;
-
-	slot = kvm_vcpu_gfn_to_memslot(vcpu, gfn);
-
-	/* Beyond the root's reach the page table walk would wrap around. */
-	if (gpa >= reach)
-		return slot ? -EOPNOTSUPP : -ENOENT;
-
-	if (pre_fault_is_special(vcpu->kvm, slot))
-		return 0;
-
-	/* The fault path would install an MMIO SPTE. */
-	if (!slot)
-		return -ENOENT;
-
-	if (slot->flags & KVM_MEMSLOT_INVALID || !kvm_tdp_mmu_has_root(vcpu))
-		return 0;
-
-	npages = min(size, reach - gpa) >> PAGE_SHIFT;
-	r = kvm_pre_fault_batches(vcpu, slot, gfn, npages);
-	if (!r)
-		r = nr_mapped(vcpu, gfn, npages);
-
-	return r < 0 ? r : r << PAGE_SHIFT;
 }
