@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
+ * Copyright (C) 2026 The KVM_PRE_FAULT_MEMORY maintainers
+ *
  * KVM_PRE_FAULT_MEMORY on a range, from as many threads as there are vCPUs.
  * kvm_pre_fault_range.3 tells how to use it.
  */

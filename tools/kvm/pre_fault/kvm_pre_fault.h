@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
+ * Copyright (C) 2026 The KVM_PRE_FAULT_MEMORY maintainers
+ *
  * KVM_PRE_FAULT_MEMORY for a VMM to take over: this file and kvm_pre_fault.c,
  * which need nothing but libc, pthreads and some version of linux/kvm.h.
  */

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
+ * Copyright (C) 2026 The KVM_PRE_FAULT_MEMORY maintainers
+ *
  * kvm_pre_fault_range() against an ioctl that only pretends.
  */
 #include <errno.h>
