@@ -7,25 +7,35 @@ MAKEFLAGS += --no-print-directory
 
 variables := ARCH BASE CCACHE_DIR CHECK CPU DEBUG FORCE LINUX RELEASE SEED SIGNOFF \
 	     STRICT T V
-# Ignore these in the caller's environment.
-$(foreach v,$(filter-out ARCH CCACHE_DIR V,$(variables)),$(eval $v :=))
+# Ignore these in the caller's environment. scripts/env.sh drops the rest of it but
+# for what bash reads before any script.
+$(foreach v,$(filter-out CCACHE_DIR V,$(variables)),$(eval $v :=))
+unexport BASH_ENV ENV BASHOPTS SHELLOPTS POSIXLY_CORRECT
+SHELL := /bin/sh
 # Where none is named, make test takes all that a base serves.
 ARCHS := $(ARCH)
 export $(variables) ARCHS
 
-.PHONY: all tree kernel run bench test regress series deb sync shell clean help
+targets := all tree kernel run bench test regress series deb sync shell clean help
+.PHONY: $(targets)
 .NOTPARALLEL:
 
 all: help
 
-# scripts/env.sh refuses a wrong BASE, ARCH or CHECK before anything is installed or
-# unpacked.
+# scripts/env.sh refuses a wrong BASE, ARCH, CHECK or LINUX, and scripts/names a wrong
+# T, before anything is installed or unpacked.
 given := $(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $v)),$v))
 unknown := $(filter-out $(variables),$(given))
 $(if $(unknown),$(error $(unknown): no such variable, make help lists them))
-one_of = $(if $(filter-out $2,$($1)),$(error $1=$($1): $2))
+unknown := $(filter-out $(targets),$(MAKECMDGOALS))
+$(if $(unknown),$(error $(unknown): no such target, make help lists them))
+one_of = $(if $(filter-out $2,$($1))$(word 2,$($1)),$(error $1=$($1): not one of: $2))
 $(call one_of,CPU,amd intel)
 $(call one_of,DEBUG,1 kasan kcsan)
+$(foreach v,FORCE RELEASE SIGNOFF STRICT,$(call one_of,$v,1))
+ifeq ($(origin V),command line)
+$(call one_of,V,0 1)
+endif
 
 tree:
 	@scripts/packages tree
@@ -40,7 +50,8 @@ bench: tree
 	@scripts/bench
 
 test:
-	@BASES=$$(scripts/bases) && export BASES && scripts/packages test && \
+	@BASES=$$(scripts/bases) && export BASES && scripts/names -c && \
+	scripts/packages test && \
 	for base in $$BASES; do BASE=$$base scripts/tree || exit; done && \
 	scripts/test
 
@@ -107,8 +118,8 @@ SIGNOFF=1      make series: add your Signed-off-by
 CCACHE_DIR=DIR the compiler cache, instead of build/ccache
 endef
 
-help: bases = $(shell scripts/bases -l)
-help: default = $(shell scripts/bases -d)
+help: bases = $(shell scripts/bases -l 2>/dev/null)
+help: default = $(shell scripts/bases -d 2>/dev/null)
 help:
 	$(info $(help_text))
 	@:

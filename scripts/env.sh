@@ -1,18 +1,40 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash disable=SC2034
-# Sourced by each script; changes to the project's directory. Variables of the outer
-# make must not reach the kernel's.
+# Sourced by each script; changes to the project's directory, drops the caller's
+# environment but for a few variables, and refuses wrong arguments.
 
 set -euo pipefail
-unset MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL GNUMAKEFLAGS CDPATH
+
+# Anything else may change what is built, measured or packed: CROSS_COMPILE, LLVM,
+# KCFLAGS, KBUILD_OUTPUT, the outer make's MAKEFLAGS, GIT_DIR, TAR_OPTIONS, ...
+kept=(ARCH ARCHS BASE BASES BRIEF 'CCACHE_*' CHECK CPU DEBUG FORCE LINUX LOCKED
+      PROGRESS_PREFIX RELEASE SEED SIGNOFF STRICT T V as_root missing
+      PATH HOME USER LOGNAME SHELL TERM TMPDIR 'XDG_*' 'LD_*' APT_CONFIG
+      '*_proxy' '*_PROXY' EMAIL 'GIT_AUTHOR_*' 'GIT_COMMITTER_*' 'GIT_CONFIG*')
+set +o posix
+for name in $(compgen -e); do
+	for pattern in "${kept[@]}"; do
+		# shellcheck disable=SC2053
+		[[ $name != $pattern ]] || continue 2
+	done
+	# Bash does not let go of SHELLOPTS.
+	unset -v "$name" 2>/dev/null || :
+done
+unset -v name pattern
 export LC_ALL=C
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 top=$(pwd -P)
+# make, kbuild and the shell take these characters for something else.
+special='[][[:space:]:=,;$#%&|<>(){}*?!"'\''`\^]'
+if [[ $top =~ $special ]]; then
+	echo "$top: no path for make: it has a space or one of : = , ; \$ # % & | < > ( ) [ ] { } * ? ! \" ' \` \\ ^" >&2
+	exit 1
+fi
+[[ ! ${TMPDIR:-} =~ $special && -d ${TMPDIR:-/tmp} ]] || unset TMPDIR
 roots=(arch virt include Documentation tools MAINTAINERS)
 : "${CCACHE_DIR:=$top/build/ccache}"
 export CCACHE_DIR
-mkdir -p build/log
 
 die() {
 	echo "${0##*/}: $*" >&2
@@ -50,7 +72,7 @@ base_key() {
 	sed -n "s/^$2:[[:space:]]*//p" "bases/$1/base"
 }
 
-# "6.1.192" of a source directory or a tarball
+# "6.1.192" of a kernel's source directory or tarball, nothing of anything else
 version_of() {
 	local makefile=Makefile
 
@@ -63,7 +85,7 @@ version_of() {
 	fi 2>/dev/null |
 	awk '/^(VERSION|PATCHLEVEL|SUBLEVEL) = / { v = v (v == "" ? "" : ".") $3 }
 	     /^NAME = / { exit }
-	     END { print v }' || :
+	     END { if (v ~ /^[0-9]+\.[0-9]+\.[0-9]+$/) print v }' || :
 }
 
 # The base whose series is nearest to a version; 20 releases make a major one.
@@ -109,11 +131,12 @@ mapfile -t bases < <(printf '%s\n' bases/*/base | cut -d / -f 2 | sort -rV)
 newest=${bases[0]}
 arch=${ARCH:-x86_64}
 base=${BASE:-}
-if [[ -z $base && -n ${LINUX:-} ]]; then
+# A script that calls another has looked at it.
+if [[ -n ${LINUX:-} && ( -z $base || -z ${LOCKED:-} ) ]]; then
 	[[ -e $LINUX ]] || refuse "LINUX=$LINUX does not exist"
-	base=$(version_of "$LINUX")
-	[[ -n $base ]] || refuse "LINUX=$LINUX: neither a kernel tree nor a tarball of one"
-	base=$(nearest_base "$base")
+	version=$(version_of "$LINUX")
+	[[ -n $version ]] || refuse "LINUX=$LINUX: neither a kernel tree nor a tarball of one"
+	base=${base:-$(nearest_base "$version")}
 fi
 base=${base:-$(default_base)}
 [[ " ${bases[*]} " == *" $base "* ]] || refuse "BASE=$base: $(or_list "${bases[@]}")"
@@ -125,7 +148,7 @@ read -ra compile_for <<<"$(base_key "$base" compiles)"
 [[ " 1 ${compile_for[*]} " == *" ${CHECK:-1} "* ]] ||
 	refuse "CHECK=$CHECK: $(or_list 1 "${compile_for[@]}") with BASE=$base"
 b=build/$base
-mkdir -p "$b"
+mkdir -p "$b" build/log
 
 # Files of ours below a directory, by their names from there. Where git knows this
 # directory, what it ignores (editor and build leavings) stays out.
@@ -137,7 +160,9 @@ files_in() {
 		else
 			find "${roots[@]}" MAINTAINERS.patch -type f ! -name '*~' \
 				! -name '*.orig' ! -name '*.rej' ! -name '*.o' \
-				! -name '.*.swp' 2>/dev/null || :
+				! -name '.*.swp' ! -name '*.d' \
+				! -path tools/kvm/pre_fault/pre_fault \
+				! -path 'tools/kvm/pre_fault/test-*[!c]' 2>/dev/null || :
 		fi | sort -u | while read -r f; do
 			case $f in
 			arch/*|virt/*|include/*|Documentation/*|tools/*|MAINTAINERS*)
