@@ -17,6 +17,8 @@
 #define TABLES_GPA	0x3000
 #define CMDLINE_GPA	0x20000
 #define CMDLINE_MAX	2048
+/* " tsc_early_khz=" and a number */
+#define TSC_PARAM_MAX	32
 #define LOW_END		0x9fc00
 #define HIGH_START	0x100000
 
@@ -68,48 +70,58 @@ static off_t open_file(const char *path, int *fd)
 	return st.st_size;
 }
 
-static int load_kernel(struct machine *m, const char *path,
-		       struct boot_params *params)
+/* Read the header; @setup is how much of the file is before the kernel itself. */
+static int read_header(int fd, const char *path, off_t size, uint64_t memory,
+		       struct setup_header *hdr, off_t *setup)
 {
-	struct setup_header *hdr = &params->hdr;
-	off_t size, setup;
 	uint8_t head[2 * SECTOR];
 	size_t len;
-	int fd, ret = -1;
 
-	size = open_file(path, &fd);
-	if (size < 0 || read_fully(fd, path, head, sizeof(head), 0))
-		goto out;
+	if (read_fully(fd, path, head, sizeof(head), 0))
+		return -1;
 	/* It ends where the jump over it leads, and may be newer than ours. */
 	len = 0x202 + head[0x201] - 0x1f1;
 	memcpy(hdr, head + 0x1f1, len < sizeof(*hdr) ? len : sizeof(*hdr));
 	if (hdr->header != HEADER_MAGIC || hdr->version < BOOT_PROTOCOL ||
 	    !(hdr->xloadflags & XLF_KERNEL_64)) {
 		warnx("%s: not a bzImage with a 64-bit entry", path);
-		goto out;
+		return -1;
 	}
-	setup = ((hdr->setup_sects ?: 4) + 1) * SECTOR;
-	if (setup >= size || size - setup > hdr->init_size) {
+	*setup = ((hdr->setup_sects ?: 4) + 1) * SECTOR;
+	if (*setup >= size || size - *setup > hdr->init_size) {
 		warnx("%s: not as long as its header says", path);
-		goto out;
+		return -1;
 	}
 	/* Below 1M there is memory, but it is for boot_load(). */
-	if (hdr->pref_address < HIGH_START || hdr->pref_address > m->mem->size ||
-	    hdr->init_size > m->mem->size - hdr->pref_address) {
+	if (hdr->pref_address < HIGH_START || hdr->pref_address > memory ||
+	    hdr->init_size > memory - hdr->pref_address) {
 		warnx("%s: needs %lluM from %#llx on, not all of which is free memory", path,
 		      (hdr->init_size + 0xfffffULL) >> 20, hdr->pref_address);
-		goto out;
+		return -1;
 	}
-	ret = read_fully(fd, path, m->mem->hva + hdr->pref_address,
-			 size - setup, setup);
-out:
+	return 0;
+}
+
+/* Load the kernel into @hva, or only check it if that is NULL. */
+static int load_kernel(void *hva, uint64_t memory, const char *path,
+		       struct setup_header *hdr)
+{
+	off_t size, setup;
+	int fd, ret = -1;
+
+	size = open_file(path, &fd);
+	if (size >= 0)
+		ret = read_header(fd, path, size, memory, hdr, &setup);
+	if (!ret && hva)
+		ret = read_fully(fd, path, hva + hdr->pref_address,
+				 size - setup, setup);
 	if (fd >= 0)
 		close(fd);
 	return ret;
 }
 
-/* As high as can be, where nothing has to be moved out of its way. */
-static int load_initrd(struct machine *m, const char *path,
+/* The same for the initrd: as high as can be, where nothing has to move it. */
+static int load_initrd(void *hva, uint64_t memory, const char *path,
 		       struct setup_header *hdr)
 {
 	off_t size;
@@ -119,19 +131,42 @@ static int load_initrd(struct machine *m, const char *path,
 	size = open_file(path, &fd);
 	if (size < 0)
 		goto out;
-	gpa = (m->mem->size - size) & ~(SZ_4K - 1);
-	if ((uint64_t)size > m->mem->size ||
+	gpa = (memory - size) & ~(SZ_4K - 1);
+	if ((uint64_t)size > memory ||
 	    gpa < hdr->pref_address + hdr->init_size) {
 		warnx("%s: does not fit into the memory", path);
 		goto out;
 	}
 	hdr->ramdisk_image = gpa;
 	hdr->ramdisk_size = size;
-	ret = read_fully(fd, path, m->mem->hva + gpa, size, 0);
+	ret = hva ? read_fully(fd, path, hva + gpa, size, 0) : 0;
 out:
 	if (fd >= 0)
 		close(fd);
 	return ret;
+}
+
+/**
+ * boot_check - check what boot_load() is to load, before there is a machine
+ * @kernel: a bzImage
+ * @initrd: its initramfs, or NULL
+ * @append: its command line
+ * @memory: how much the machine has
+ *
+ * Return: 0, or -1 after a message
+ */
+int boot_check(const char *kernel, const char *initrd, const char *append,
+	       uint64_t memory)
+{
+	struct setup_header hdr = { 0 };
+
+	if (strlen(append) > CMDLINE_MAX - TSC_PARAM_MAX) {
+		warnx("--append: too long");
+		return -1;
+	}
+	if (load_kernel(NULL, memory, kernel, &hdr))
+		return -1;
+	return initrd ? load_initrd(NULL, memory, initrd, &hdr) : 0;
 }
 
 static void add_e820(struct boot_params *params, uint64_t start, uint64_t end)
@@ -203,7 +238,7 @@ static int set_registers(struct machine *m, uint64_t rip)
  * @m: the machine
  * @kernel: a bzImage
  * @initrd: its initramfs, or NULL
- * @append: its command line
+ * @append: its command line, which boot_check() found short enough
  *
  * Return: 0, or -1 after a message
  */
@@ -212,20 +247,18 @@ int boot_load(struct machine *m, const char *kernel, const char *initrd,
 {
 	struct boot_params params = { 0 };
 	char *cmdline = m->mem->hva + CMDLINE_GPA;
-	int khz, len;
+	void *hva = m->mem->hva;
+	uint64_t size = m->mem->size;
+	int khz;
 
-	if (load_kernel(m, kernel, &params) ||
-	    (initrd && load_initrd(m, initrd, &params.hdr)))
+	if (load_kernel(hva, size, kernel, &params.hdr) ||
+	    (initrd && load_initrd(hva, size, initrd, &params.hdr)))
 		return -1;
 
 	/* Or it is measured, for as long as it takes a real one to tick. */
 	khz = ioctl(m->vcpu.fd, KVM_GET_TSC_KHZ, 0UL);
-	len = snprintf(cmdline, CMDLINE_MAX, "%s tsc_early_khz=%d", append,
-		       khz > 0 ? khz : 0);
-	if (len >= CMDLINE_MAX) {
-		warnx("--append: too long");
-		return -1;
-	}
+	snprintf(cmdline, CMDLINE_MAX, "%s tsc_early_khz=%d", append,
+		 khz > 0 ? khz : 0);
 	params.hdr.cmd_line_ptr = CMDLINE_GPA;
 	params.hdr.type_of_loader = LOADER_UNKNOWN;
 	add_e820(&params, 0, LOW_END);

@@ -64,6 +64,11 @@ const char *counter_unit(void)
 	return source == USE_CLOCK ? "ns" : "instructions";
 }
 
+const char *counter_unit_of_millions(void)
+{
+	return source == USE_CLOCK ? "ms" : "millions of instructions";
+}
+
 bool counter_is_clock(void)
 {
 	return source != USE_PMU;

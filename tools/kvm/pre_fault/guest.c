@@ -5,6 +5,7 @@
  */
 #include <err.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +39,7 @@ static const char * const defaults[ARRAY_SIZE(args)] = {
 	[GUEST_APPEND - GUEST_OPTION_FIRST] = "console=ttyS0 quiet panic=-1",
 	[GUEST_PROMPT - GUEST_OPTION_FIRST] = "guest# ",
 	[GUEST_COMMAND - GUEST_OPTION_FIRST] = "",
+	[GUEST_TIME_LIMIT - GUEST_OPTION_FIRST] = "300",
 };
 
 static const char *given(enum guest_option opt)
@@ -65,6 +67,20 @@ bool guest_option(int opt, const char *arg)
 	return true;
 }
 
+/* In seconds, or 0 if it is none */
+static unsigned int time_limit(void)
+{
+	const char *arg = given(GUEST_TIME_LIMIT);
+	unsigned long seconds;
+	char *end;
+
+	errno = 0;
+	seconds = strtoul(arg, &end, 10);
+	if (errno || *end || *arg < '0' || *arg > '9' || seconds > INT_MAX)
+		return 0;
+	return seconds;
+}
+
 /**
  * guest_options_fit - check the combination of the options that guest_option() took
  *
@@ -81,6 +97,11 @@ bool guest_options_fit(void)
 		warnx("--command needs --save");
 	else if (is_set(GUEST_WORKING_SET) && !is_set(GUEST_RESTORE))
 		warnx("--working-set needs --restore");
+	else if (is_set(GUEST_TIME_LIMIT) && !guest_wanted())
+		warnx("--time-limit needs --kernel or --restore");
+	else if (!time_limit())
+		warnx("--time-limit %s: not a number of seconds",
+		      given(GUEST_TIME_LIMIT));
 	else if (!*given(GUEST_PROMPT))
 		warnx("--prompt: empty");
 	else
@@ -118,10 +139,12 @@ void guest_usage(void)
 	       "                      is what the first run has touched\n"
 	       "  --working-set FILE  take the working set from that file, which is written\n"
 	       "                      if it is not there\n"
+	       "  --time-limit N      give up on a guest without a prompt after N seconds\n"
+	       "                      (default %s)\n"
 	       "\n"
 	       "--kernel, --save and --restore may be given together. All these runs have one\n"
 	       "vCPU.\n",
-	       given(GUEST_APPEND), given(GUEST_PROMPT));
+	       given(GUEST_APPEND), given(GUEST_PROMPT), given(GUEST_TIME_LIMIT));
 }
 
 static int mark(const struct counter *counter, uint64_t *value)
@@ -209,6 +232,13 @@ static void print_row(const struct row *row)
 	fflush(stdout);
 }
 
+static void note_uncounted(const struct row *without)
+{
+	if (!without->faults)
+		printf("* %s: KVM counted no faults, as with shadow paging (npt or ept is off)\n",
+		       without->backing);
+}
+
 static bool useless(const struct row *with, const struct row *without)
 {
 	if (with->faults < without->faults)
@@ -280,7 +310,7 @@ static int boot_once(int kvm_fd, const struct options *opts,
 						      "boot");
 	if (memory_create(&mem, backing, opts->memory))
 		return -1;
-	if (machine_create(&m, kvm_fd, &mem))
+	if (machine_create(&m, kvm_fd, &mem, time_limit()))
 		goto out_memory;
 	if (boot_load(&m, given(GUEST_KERNEL), given(GUEST_INITRD),
 		      given(GUEST_APPEND)) ||
@@ -316,7 +346,7 @@ static int restore(int kvm_fd, const struct snapshot *snap, struct wset *ws,
 						      how_names[row->how]);
 	if (snapshot_map(snap, path, &mem))
 		return -1;
-	if (machine_create(&m, kvm_fd, &mem))
+	if (machine_create(&m, kvm_fd, &mem, time_limit()))
 		goto out_memory;
 	if (snapshot_restore(snap, &m))
 		goto out_machine;
@@ -348,6 +378,9 @@ static int boot_all(int kvm_fd, const struct options *opts,
 	const char *save_to = given(GUEST_SAVE);
 	int ret = 0;
 
+	if (boot_check(given(GUEST_KERNEL), given(GUEST_INITRD),
+		       given(GUEST_APPEND), opts->memory))
+		return -1;
 	print_head("Linux, from the first KVM_RUN to its prompt", unit);
 	for (unsigned int i = 0; i < nr; i++) {
 		struct row without = { .how = NOTHING }, with = { .how = ALL };
@@ -358,6 +391,7 @@ static int boot_all(int kvm_fd, const struct options *opts,
 			continue;
 		}
 		save_to = NULL;
+		note_uncounted(&without);
 		if (opts->pre_fault &&
 		    (boot_once(kvm_fd, opts, results[i].backing, NULL, &with) ||
 		     useless(&with, &without)))
@@ -395,6 +429,8 @@ static int restore_all(int kvm_fd, const struct options *opts, const char *unit)
 		if (!ret && how > NOTHING &&
 		    useless(&rows[how], &rows[NOTHING]))
 			ret = -1;
+		if (!ret && how == NOTHING)
+			note_uncounted(&rows[how]);
 	}
 	if (!ret && ws_path && !is_there)
 		ret = wset_write(&ws, ws_path);
@@ -416,10 +452,9 @@ out:
 int guest_run(int kvm_fd, const struct options *opts,
 	      const struct result *results, unsigned int nr)
 {
-	char unit[64];
+	const char *unit = counter_unit_of_millions();
 	int ret = 0;
 
-	snprintf(unit, sizeof(unit), "millions of %s", counter_unit());
 	if (given(GUEST_KERNEL))
 		ret = boot_all(kvm_fd, opts, results, nr, unit);
 	if (!ret && given(GUEST_RESTORE))

@@ -46,18 +46,22 @@ struct machine {
 	struct vcpu vcpu;
 	size_t run_size;
 	struct memory *mem;
+	unsigned int time_limit;
 	struct cpuid cpuid;
 	struct serial serial;
 	bool irq;
 };
 
-int machine_create(struct machine *m, int kvm_fd, struct memory *mem);
+int machine_create(struct machine *m, int kvm_fd, struct memory *mem,
+		   unsigned int time_limit);
 void machine_destroy(struct machine *m);
 int machine_run(struct machine *m, const char *prompt);
 int machine_set_msr(struct machine *m, uint32_t index, uint64_t value);
 int machine_get_msr(struct machine *m, uint32_t index, uint64_t *value);
 
 /* boot.c */
+int boot_check(const char *kernel, const char *initrd, const char *append,
+	       uint64_t memory);
 int boot_load(struct machine *m, const char *kernel,
 	      const char *initrd, const char *append);
 

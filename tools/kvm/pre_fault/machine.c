@@ -16,9 +16,6 @@
 #define TSS_ADDR	0xfffbd000UL
 
 #define CMOS_DATA	0x71
-/* A guest without a prompt by then has crashed. */
-#define TIME_LIMIT	300
-
 #define CPUID_APIC_ID		24
 #define CPUID_TSC_DEADLINE	0x01000000
 
@@ -106,13 +103,16 @@ static int setup(struct machine *m, int kvm_fd)
  * @m: to be filled
  * @kvm_fd: /dev/kvm
  * @mem: its memory, from guest physical address 0 on
+ * @time_limit: how many seconds machine_run() waits for a prompt
  *
  * Return: 0, or -1 after a message
  */
-int machine_create(struct machine *m, int kvm_fd, struct memory *mem)
+int machine_create(struct machine *m, int kvm_fd, struct memory *mem,
+		   unsigned int time_limit)
 {
 	memset(m, 0, sizeof(*m));
 	m->mem = mem;
+	m->time_limit = time_limit;
 	m->fd = -1;
 	m->vcpu.fd = -1;
 	m->vcpu.run = MAP_FAILED;
@@ -197,7 +197,11 @@ static int run_once(struct machine *m)
 		if (!run->immediate_exit &&
 		    (errno == EINTR || errno == EAGAIN))
 			return 0;
-		warn("KVM_RUN (a prompt has to come within %d s)", TIME_LIMIT);
+		if (run->immediate_exit && errno == EINTR)
+			warnx("no prompt within %u s (see --time-limit)",
+			      m->time_limit);
+		else
+			warn("KVM_RUN");
 		return -1;
 	}
 	switch (run->exit_reason) {
@@ -229,7 +233,7 @@ int machine_run(struct machine *m, const char *prompt)
 
 	running = m->vcpu.run;
 	sigaction(SIGALRM, &action, NULL);
-	alarm(TIME_LIMIT);
+	alarm(m->time_limit);
 	do {
 		ret = update_irq(m);
 		if (!ret)

@@ -113,6 +113,7 @@ static unsigned int parse_options(int argc, char **argv, struct options *opts,
 		{ "command", required_argument, NULL, GUEST_COMMAND },
 		{ "restore", required_argument, NULL, GUEST_RESTORE },
 		{ "working-set", required_argument, NULL, GUEST_WORKING_SET },
+		{ "time-limit", required_argument, NULL, GUEST_TIME_LIMIT },
 		{ }
 	};
 	unsigned int nr = 0;

@@ -67,6 +67,7 @@ struct counter {
 
 void counter_select(bool icount);
 const char *counter_unit(void);
+const char *counter_unit_of_millions(void);
 bool counter_is_clock(void);
 int counter_open(struct counter *counter);
 int counter_read(const struct counter *counter, uint64_t *value);
@@ -199,6 +200,7 @@ enum guest_option {
 	GUEST_COMMAND,
 	GUEST_RESTORE,
 	GUEST_WORKING_SET,
+	GUEST_TIME_LIMIT,
 	GUEST_OPTION_END,
 };
 

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The working set of a guest whose memory is a private mapping of a file: the
- * pages in the host's page table after the guest has run.  KVM faults in there
+ * pages in the host's page table after the guest has run, those that the host
+ * has swapped out since included.  KVM faults in there
  * each page that the guest touches, and the host maps pages of the page cache
  * around it, 64K at most, so that the set is a little larger than the pages
  * touched; the others cost next to nothing to pre-fault.  A page that the guest
  * has written to is no longer the file's page.
  */
 #include <err.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +18,7 @@
 #include "guest.h"
 
 #define PAGEMAP_PRESENT	0x8000000000000000ULL
+#define PAGEMAP_SWAPPED	0x4000000000000000ULL
 #define PAGEMAP_FILE	0x2000000000000000ULL
 #define PAGES_AT_ONCE	512
 
@@ -44,6 +47,29 @@ static int add_range(struct wset *ws, uint64_t gpa, uint64_t size, bool written)
 	return 0;
 }
 
+/* Read @nr entries of the page map, from that of @hva on. */
+static int read_entries(int fd, const void *hva, uint64_t *entries, size_t nr)
+{
+	size_t len = nr * sizeof(*entries), done = 0;
+	off_t where = (uintptr_t)hva / SZ_4K * sizeof(*entries);
+
+	while (done < len) {
+		ssize_t ret = pread(fd, (char *)entries + done, len - done,
+				    where + done);
+
+		if (ret < 0 && errno == EINTR)
+			continue;
+		if (ret <= 0) {
+			if (!ret)
+				errno = ENODATA;
+			warn("/proc/self/pagemap");
+			return -1;
+		}
+		done += ret;
+	}
+	return 0;
+}
+
 /**
  * wset_record - see which pages a guest has touched
  * @ws: where they go; empty, or from this function
@@ -63,16 +89,15 @@ int wset_record(struct wset *ws, const struct memory *mem)
 	}
 	wset_free(ws);
 	for (uint64_t off = 0; off < mem->size; off += SZ_4K) {
-		uint64_t page = off / SZ_4K, entry;
-		off_t where = ((uintptr_t)mem->hva / SZ_4K + page) * 8;
+		uint64_t page = off / SZ_4K, left = mem->size / SZ_4K - page;
+		uint64_t entry;
 
 		if (!(page % PAGES_AT_ONCE) &&
-		    pread(fd, entries, sizeof(entries), where) < 8) {
-			warn("/proc/self/pagemap");
+		    read_entries(fd, mem->hva + off, entries,
+				 left < PAGES_AT_ONCE ? left : PAGES_AT_ONCE))
 			goto out;
-		}
 		entry = entries[page % PAGES_AT_ONCE];
-		if (entry & PAGEMAP_PRESENT &&
+		if (entry & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED) &&
 		    add_range(ws, off, SZ_4K, !(entry & PAGEMAP_FILE)))
 			goto out;
 	}
