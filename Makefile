@@ -100,7 +100,7 @@ LINUX=PATH     another kernel than Debian's of that series, a directory or a
 ARCH=arm64     make kernel, run, bench, test, regress, shell: cross-built, and on
                arm64's machines, for a base that serves it; make test takes all
                architectures unless told which one
-T=NAME         make test: run only the test of that name
+T=NAME         make test: run only the test of that name (scripts/names lists them)
 CPU=amd|intel  make test: run only the machines of that maker
 DEBUG=1|kcsan  make test: run only the machines with the debug kernel (lockdep,
                KASAN, UBSAN and more, or KCSAN)
