@@ -235,8 +235,7 @@ static void print_row(const struct row *row)
 static void note_uncounted(const struct row *without)
 {
 	if (!without->faults)
-		printf("* %s: KVM counted no faults, as with shadow paging (npt or ept is off)\n",
-		       without->backing);
+		printf("* %s: KVM counted no faults\n", without->backing);
 }
 
 static bool useless(const struct row *with, const struct row *without)

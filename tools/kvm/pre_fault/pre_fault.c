@@ -213,6 +213,12 @@ static bool parameter_is_off(const char *path)
 	return value == 'N' || value == '0';
 }
 
+static bool uses_shadow_paging(void)
+{
+	return parameter_is_off("/sys/module/kvm_amd/parameters/npt") ||
+	       parameter_is_off("/sys/module/kvm_intel/parameters/ept");
+}
+
 static void check_capability(int kvm_fd)
 {
 	struct utsname uts;
@@ -223,8 +229,7 @@ static void check_capability(int kvm_fd)
 
 	warnx("this KVM has no KVM_PRE_FAULT_MEMORY (capability %d)",
 	      KVM_CAP_PRE_FAULT_MEMORY);
-	if (parameter_is_off("/sys/module/kvm_amd/parameters/npt") ||
-	    parameter_is_off("/sys/module/kvm_intel/parameters/ept"))
+	if (uses_shadow_paging())
 		warnx("it uses shadow paging (npt or ept is off), which has nothing to pre-fault");
 	else if (!uname(&uts))
 		warnx("Linux %s may be too old for it, or KVM uses shadow paging",
@@ -270,6 +275,9 @@ int main(int argc, char **argv)
 	kvm_fd = open_kvm(&opts);
 	if (opts.pre_fault)
 		check_capability(kvm_fd);
+	else if (uses_shadow_paging())
+		printf("KVM uses shadow paging here (npt or ept is off): there are no stage-2 faults.\n"
+		       "What it counts, if anything, are faults on its shadow page tables.\n\n");
 	counter_select(opts.icount);
 	if (guest_wanted())
 		return guest_run(kvm_fd, &opts, results, nr) ? EXIT_FAILURE : 0;

@@ -88,8 +88,7 @@ static void print_notes(const struct result *res, const struct options *opts)
 		return;
 
 	if (!res->without.faults)
-		printf("* %s: KVM counted no %s, as with shadow paging (npt or ept is off)\n",
-		       name, arch.unit);
+		printf("* %s: KVM counted no %s\n", name, arch.unit);
 	if (opts->pre_fault && res->with.faults) {
 		printf("* %s: %llu %s were left", name,
 		       (unsigned long long)res->with.faults, arch.unit);
