@@ -11,7 +11,6 @@ variables := ARCH BASE CCACHE_DIR CHECK CPU DEBUG FORCE LINUX RELEASE SEED SIGNO
 # for what bash reads before any script.
 $(foreach v,$(filter-out CCACHE_DIR V,$(variables)),$(eval $v :=))
 unexport BASH_ENV ENV BASHOPTS SHELLOPTS POSIXLY_CORRECT
-SHELL := /bin/sh
 # Where none is named, make test takes all that a base serves.
 ARCHS := $(ARCH)
 export $(variables) ARCHS
