@@ -276,8 +276,8 @@ int main(int argc, char **argv)
 	if (opts.pre_fault)
 		check_capability(kvm_fd);
 	else if (uses_shadow_paging())
-		printf("KVM uses shadow paging here (npt or ept is off): there are no stage-2 faults.\n"
-		       "What it counts, if anything, are faults on its shadow page tables.\n\n");
+		printf("KVM uses shadow paging (npt or ept is off): there are no stage-2 faults,\n"
+		       "and the faults below are those of shadow page tables.\n\n");
 	counter_select(opts.icount);
 	if (guest_wanted())
 		return guest_run(kvm_fd, &opts, results, nr) ? EXIT_FAILURE : 0;
