@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What KVM_PRE_FAULT_MEMORY costs, against what it saves: for each kind of host
+ * What KVM_PRE_FAULT_MEMORY costs, against what it saves: for each type of host
  * memory, the time per 4K page of
  *
  *  - the guest's first read of each page, without a pre-fault,
@@ -49,26 +49,15 @@ struct samples {
 	uint64_t dirty;
 };
 
-void pf_skip(const char *fmt, ...)
-{
-	va_list args;
-
-	va_start(args, fmt);
-	vprintf(fmt, args);
-	va_end(args);
-	printf("\n");
-	exit(KSFT_SKIP);
-}
-
 static uint64_t range_gpa(size_t size)
 {
 	return size > MAX_GUEST_BYTES ? TEST_GPA + SZ_1G : TEST_GPA;
 }
 
-static void add_memory(struct kvm_vm *vm, const struct pf_kind *kind, void *mem,
+static void add_memory(struct kvm_vm *vm, const struct pf_memory_type *type, void *mem,
 		       size_t size)
 {
-	vm_set_user_memory_region(vm, TEST_SLOT, kind->slot_flags,
+	vm_set_user_memory_region(vm, TEST_SLOT, type->slot_flags,
 				  range_gpa(size), size, mem);
 }
 
@@ -143,14 +132,14 @@ static uint64_t count_dirty(struct kvm_vm *vm, size_t size)
 }
 
 /* Without a pre-fault; its faults are not counted where that has a price. */
-static void measure_touch(const struct pf_kind *kind, const struct params *p,
+static void measure_touch(const struct pf_memory_type *type, const struct params *p,
 			  struct samples *s)
 {
 	struct kvm_vcpu *vcpu = pf_guest_vcpu();
-	void *mem = kind->mem(p->size);
+	void *mem = type->make(p->size, 1);
 	uint64_t exits;
 
-	add_memory(vcpu->vm, kind, mem, p->size);
+	add_memory(vcpu->vm, type, mem, p->size);
 	s->of[TOUCH][s->rounds] = time_guest(vcpu, PF_TOUCH, p->size, pf_nr_exits,
 					     &exits);
 	TEST_ASSERT(exits > p->size / SZ_2M,
@@ -159,23 +148,23 @@ static void measure_touch(const struct pf_kind *kind, const struct params *p,
 	munmap(mem, p->size);
 }
 
-static void measure_pre_fault(const struct pf_kind *kind, const struct params *p,
+static void measure_pre_fault(const struct pf_memory_type *type, const struct params *p,
 			      struct samples *s)
 {
 	struct kvm_vcpu *vcpu = pf_guest_vcpu();
-	void *mem = kind->mem(p->size);
+	void *mem = type->make(p->size, 1);
 
-	add_memory(vcpu->vm, kind, mem, p->size);
-	if (kind->again)
+	add_memory(vcpu->vm, type, mem, p->size);
+	if (type->already_mapped)
 		pre_fault(vcpu, range_gpa(p->size), p->size);
 	s->of[PRE_FAULT][s->rounds] = time_pre_fault(vcpu, p->size);
 
-	if (kind->slot_flags & KVM_MEM_LOG_DIRTY_PAGES)
+	if (type->slot_flags & KVM_MEM_LOG_DIRTY_PAGES)
 		s->dirty += count_dirty(vcpu->vm, p->size);
 	if (p->guest)
 		s->of[READS][s->rounds] = time_guest_after(vcpu, PF_TOUCH,
 							   p->size);
-	if (p->guest && kind->writable)
+	if (p->guest && type->writable)
 		s->of[WRITES][s->rounds] = time_guest_after(vcpu, PF_DIRTY,
 							    p->size);
 	kvm_vm_free(vcpu->vm);
@@ -216,7 +205,7 @@ static void *worker_fn(void *arg)
 	struct worker *w = arg;
 
 	pin(w->id);
-	/* Nobody sleeps: to be woken up takes longer than what is measured. */
+	/* Spin: waking a thread takes longer than what is measured. */
 	__atomic_add_fetch(w->started, 1, __ATOMIC_SEQ_CST);
 	while (READ_ONCE(*w->started) < w->nr_workers)
 		sched_yield();
@@ -258,17 +247,17 @@ static double time_workers(struct kvm_vcpu *vcpus[], unsigned int nr,
 	return end - start;
 }
 
-static double measure_vcpus(const struct pf_kind *kind, const struct params *p,
+static double measure_vcpus(const struct pf_memory_type *type, const struct params *p,
 			    unsigned int nr_workers)
 {
 	struct kvm_vcpu *vcpus[KVM_MAX_VCPUS];
-	void *mem = kind->mem(p->size);
+	void *mem = type->make(p->size, 1);
 	struct kvm_vm *vm;
 	double time;
 
 	vm = vm_create_with_vcpus(p->nr_vcpus, pf_guest_main, vcpus);
-	add_memory(vm, kind, mem, p->size);
-	if (kind->again)
+	add_memory(vm, type, mem, p->size);
+	if (type->already_mapped)
 		pre_fault(vcpus[0], range_gpa(p->size), p->size);
 	time = time_workers(vcpus, nr_workers, p);
 	kvm_vm_free(vm);
@@ -300,7 +289,7 @@ static void print_field(double value)
 		printf(",-");
 }
 
-static void report(const struct pf_kind *kind, const struct params *p,
+static void report(const struct pf_memory_type *type, const struct params *p,
 		   struct samples *s)
 {
 	double per_page = 1e9 / (p->size / PAGE_SIZE);
@@ -310,12 +299,12 @@ static void report(const struct pf_kind *kind, const struct params *p,
 	for (i = 0; i < NR_RESULTS; i++)
 		value[i] = median(s, i) * per_page;
 
-	printf("%s, %zuM: ", kind->name, p->size >> 20);
+	printf("%s, %zuM: ", type->name, p->size >> 20);
 	if (p->nr_vcpus > 1) {
 		printf("one vCPU %.2f, %u vCPUs %.2f ns per 4K page, ratio %.3f\n",
 		       value[ONE_VCPU], p->nr_vcpus, value[ALL_VCPUS],
 		       value[ALL_VCPUS] / value[ONE_VCPU]);
-		printf("vcpus,%s,%zu,%u,%s,%u,%.2f,%.2f,%.3f\n", kind->name,
+		printf("vcpus,%s,%zu,%u,%s,%u,%.2f,%.2f,%.3f\n", type->name,
 		       p->size, p->nr_vcpus,
 		       p->overlap ? "overlapping" : "disjoint", p->nr_rounds,
 		       value[ONE_VCPU], value[ALL_VCPUS],
@@ -331,36 +320,36 @@ static void report(const struct pf_kind *kind, const struct params *p,
 	if (value[WRITES])
 		printf(", writes after %.2f", value[WRITES]);
 	printf(" ns per 4K page");
-	if (kind->slot_flags & KVM_MEM_LOG_DIRTY_PAGES)
+	if (type->slot_flags & KVM_MEM_LOG_DIRTY_PAGES)
 		printf(", %lu pages reported dirty", s->dirty);
-	printf("\npages,%s,%zu", kind->name, p->size);
+	printf("\npages,%s,%zu", type->name, p->size);
 	for (i = 0; i < NR_RESULTS; i++)
 		print_field(value[i]);
 	printf(",%lu\n", s->dirty);
 }
 
-static void measure(const struct pf_kind *kind, const struct params *p)
+static void measure(const struct pf_memory_type *type, const struct params *p)
 {
-	bool touch = p->nr_vcpus == 1 && p->guest && !kind->again;
+	bool touch = p->nr_vcpus == 1 && p->guest && !type->already_mapped;
 	static struct samples s;
 
 	/* First of all, before anything counts faults: see there. */
 	for (s.rounds = 0; touch && s.rounds < p->nr_rounds; s.rounds++)
-		measure_touch(kind, p, &s);
+		measure_touch(type, p, &s);
 	for (s.rounds = 0; s.rounds < p->nr_rounds; s.rounds++) {
 		if (p->nr_vcpus > 1) {
-			s.of[ONE_VCPU][s.rounds] = measure_vcpus(kind, p, 1);
+			s.of[ONE_VCPU][s.rounds] = measure_vcpus(type, p, 1);
 			s.of[ALL_VCPUS][s.rounds] =
-				measure_vcpus(kind, p, p->nr_vcpus);
+				measure_vcpus(type, p, p->nr_vcpus);
 			continue;
 		}
-		measure_pre_fault(kind, p, &s);
+		measure_pre_fault(type, p, &s);
 	}
-	report(kind, p, &s);
+	report(type, p, &s);
 }
 
 /* In a process of its own, so that none finds what another one left. */
-static int measure_in_child(const struct pf_kind *kind, const struct params *p)
+static int measure_in_child(const struct pf_memory_type *type, const struct params *p)
 {
 	int status;
 	pid_t pid;
@@ -369,33 +358,33 @@ static int measure_in_child(const struct pf_kind *kind, const struct params *p)
 	pid = fork();
 	TEST_ASSERT(pid >= 0, "fork()");
 	if (!pid) {
-		measure(kind, p);
+		measure(type, p);
 		exit(0);
 	}
 	TEST_ASSERT(waitpid(pid, &status, 0) == pid, "waitpid()");
 	if (!status)
 		return KSFT_PASS;
 	if (WIFEXITED(status) && WEXITSTATUS(status) == KSFT_SKIP) {
-		printf("%s, %zuM: skipped\n", kind->name, p->size >> 20);
+		printf("%s, %zuM: skipped\n", type->name, p->size >> 20);
 		return KSFT_SKIP;
 	}
-	printf("%s, %zuM: failed (status %#x)\n", kind->name, p->size >> 20,
+	printf("%s, %zuM: failed (status %#x)\n", type->name, p->size >> 20,
 	       status);
 	return KSFT_FAIL;
 }
 
-/* Marks the kinds in a list, separated by commas. */
-static void parse_kinds(char *list, bool *wanted)
+/* Mark the types in a list, separated by commas. */
+static void parse_types(char *list, bool *wanted)
 {
 	unsigned int i;
 	char *name;
 
 	for (name = strtok(list, ","); name; name = strtok(NULL, ",")) {
-		for (i = 0; i < pf_nr_kinds; i++)
-			if (!strcmp(name, pf_kinds[i].name))
+		for (i = 0; i < NR_PF_MEMORY; i++)
+			if (!strcmp(name, pf_memory_types[i].name))
 				break;
-		TEST_ASSERT(i < pf_nr_kinds,
-			    "-s %s: no such kind of memory (-h lists them)",
+		TEST_ASSERT(i < NR_PF_MEMORY,
+			    "-s %s: no such type of memory (-h lists them)",
 			    name);
 		wanted[i] = true;
 	}
@@ -433,16 +422,17 @@ static void help(char *name)
 	       "     (default: 1)\n");
 	printf(" -p: specify what each of several vCPUs pre-faults: its part of\n"
 	       "     the memory (disjoint, the default) or all (overlapping).\n");
-	printf(" -s: specify the kinds of memory, separated by commas.\n"
-	       "     (default: all but the last one)\n");
-	for (i = 0; i < pf_nr_kinds; i++)
-		printf("         %-12s %s\n", pf_kinds[i].name, pf_kinds[i].help);
+	printf(" -s: specify the types of memory, separated by commas.\n"
+	       "     (default: those with a *)\n");
+	for (i = 0; i < NR_PF_MEMORY; i++)
+		printf("       %c %-14s %s\n", pf_memory_types[i].measured ? '*' : ' ',
+		       pf_memory_types[i].name, pf_memory_types[i].help);
 	printf(" -v: specify the number of vCPUs to pre-fault with. With more\n"
 	       "     than one, the time of all of them is compared to that of\n"
 	       "     one which does all the work.\n");
 	puts("");
-	printf("Lines for machines: pages,KIND,BYTES,guest without,pre-fault,reads after,\n"
-	       "writes after,pages reported dirty, and vcpus,KIND,BYTES,VCPUS,PARTITION,\n"
+	printf("Lines for machines: pages,TYPE,BYTES,guest without,pre-fault,reads after,\n"
+	       "writes after,pages reported dirty, and vcpus,TYPE,BYTES,VCPUS,PARTITION,\n"
 	       "ROUNDS,one vCPU,all vCPUs,ratio. Times are in ns per 4K page.\n");
 	puts("");
 	exit(0);
@@ -459,12 +449,9 @@ int main(int argc, char *argv[])
 	};
 	unsigned int nr_sizes, i, j, measured = 0, failed = 0;
 	char default_bytes[] = DEFAULT_BYTES, *bytes = default_bytes;
-	bool all = true, *wanted;
+	bool all = true, wanted[NR_PF_MEMORY] = {};
 	size_t sizes[MAX_SIZES];
 	int opt;
-
-	wanted = calloc(pf_nr_kinds, sizeof(*wanted));
-	TEST_ASSERT(wanted, "calloc()");
 
 	while ((opt = getopt(argc, argv, "b:ghn:p:s:v:")) != -1) {
 		switch (opt) {
@@ -487,7 +474,7 @@ int main(int argc, char *argv[])
 				    "Invalid partition, must be disjoint or overlapping");
 			break;
 		case 's':
-			parse_kinds(optarg, wanted);
+			parse_types(optarg, wanted);
 			all = false;
 			break;
 		case 'v':
@@ -507,18 +494,15 @@ int main(int argc, char *argv[])
 	TEST_REQUIRE(kvm_has_cap(KVM_CAP_PRE_FAULT_MEMORY));
 	TEST_REQUIRE(!pf_shadow_paging());
 
-	/* The last one is for ranges larger than the machine's memory. */
-	if (all)
-		memset(wanted, true, pf_nr_kinds - 1);
-
-	for (i = 0; i < pf_nr_kinds; i++) {
+	for (i = 0; i < NR_PF_MEMORY; i++) {
+		wanted[i] |= all && pf_memory_types[i].measured;
 		for (j = 0; wanted[i] && j < nr_sizes; j++) {
 			p.size = sizes[j] * p.nr_vcpus;
 			TEST_ASSERT(!p.guest || p.nr_vcpus > 1 ||
 				    p.size <= MAX_GUEST_BYTES,
 				    "The guest sees no more than %lluM, -g leaves it out",
 				    MAX_GUEST_BYTES >> 20);
-			switch (measure_in_child(&pf_kinds[i], &p)) {
+			switch (measure_in_child(&pf_memory_types[i], &p)) {
 			case KSFT_PASS:
 				measured++;
 				break;

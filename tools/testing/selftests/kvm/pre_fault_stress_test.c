@@ -21,10 +21,6 @@
 #define SECONDS_QUIET		20
 #define MAIN_TAG		0x51
 
-unsigned int pf_slowness = 1;
-unsigned int pf_rounds;
-unsigned int pf_seed;
-
 struct stress stress = {
 	.seconds = DEFAULT_SECONDS,
 	.nr_vcpus = DEFAULT_VCPUS,
@@ -34,11 +30,11 @@ struct stress stress = {
 	.tag = MAIN_TAG,
 };
 
-const char * const kind_names[NR_KINDS] = {
-	[KIND_ANON]	= "anon",
-	[KIND_THP]	= "thp",
-	[KIND_MEMFD]	= "memfd",
-	[KIND_FILE]	= "file",
+const enum pf_memory stress_types[NR_TYPES] = {
+	[TYPE_ANON]	= PF_ANON,
+	[TYPE_THP]	= PF_THP,
+	[TYPE_MEMFD]	= PF_MEMFD,
+	[TYPE_FILE]	= PF_FILE,
 };
 
 const char * const op_names[NR_ALL_OPS] = {
@@ -87,16 +83,6 @@ static const char * const verdict_names[NR_VERDICTS] = {
 	[V_OPS]		= "everything_happened",
 };
 
-void pf_skip(const char *fmt, ...)
-{
-	va_list args;
-
-	va_start(args, fmt);
-	vprintf(fmt, args);
-	va_end(args);
-	exit(KSFT_SKIP);
-}
-
 static void print_history(const char *what, const struct history *h)
 {
 	unsigned int i = h->nr > NR_HISTORY ? h->nr - NR_HISTORY : 0;
@@ -115,7 +101,7 @@ static void print_page(const struct area *area, unsigned int page)
 	unsigned int i;
 
 	ksft_print_msg("%s page %u at gpa %#lx, it is %.4f s now\n",
-		       kind_names[area->kind], page,
+		       type_name(area->type), page,
 		       (uint64_t)(area->gpa + page * PAGE_SIZE),
 		       pf_now() - stress.start);
 	ksft_print_msg("slot: buffer %u, flags %#x, change %u\n", area->cur,
@@ -260,16 +246,20 @@ static const char *never_happened(void)
 	return NULL;
 }
 
-/* A list of names, or "all" */
-static bool parse_list(char *list, const char * const *names, unsigned int nr,
-		       bool *flags, bool value)
+static const char *op_name(unsigned int i)
+{
+	return op_names[i];
+}
+
+static bool parse_list(char *list, const char *(*name_of)(unsigned int i),
+		       unsigned int nr, bool *flags, bool value)
 {
 	char *name;
 	unsigned int i;
 
 	for (name = strtok(list, ","); name; name = strtok(NULL, ",")) {
 		for (i = 0; i < nr; i++)
-			if (!strcmp(name, names[i]))
+			if (!strcmp(name, name_of(i)))
 				break;
 		if (i == nr)
 			return false;
@@ -293,7 +283,7 @@ static void help(const char *name)
 	       " -s: allow FACTOR times as long for everything (slow machine)\n"
 	       " -d: disturb in these ways only; -d none: not at all\n"
 	       " -x: don't disturb in these ways\n"
-	       " -b: kinds of host memory (default: all)\n"
+	       " -b: types of host memory (default: all)\n"
 	       " -p: pages in each memslot, up to %u (default %u)\n"
 	       " -w: no progress for so long is a failure (default %u)\n"
 	       " -l: the guest loops up to so many times over its pages (default %u)\n"
@@ -303,9 +293,9 @@ static void help(const char *name)
 	       DEFAULT_REPEAT);
 	for (i = 0; i < NR_OPS; i++)
 		printf("%s %s", i % 8 ? "" : "\n  ", op_names[i]);
-	printf("\nkinds of memory:");
-	for (i = 0; i < NR_KINDS; i++)
-		printf(" %s", kind_names[i]);
+	printf("\ntypes of memory:");
+	for (i = 0; i < NR_TYPES; i++)
+		printf(" %s", type_name(i));
 	puts("");
 	exit(KSFT_FAIL);
 }
@@ -317,19 +307,19 @@ static void parse(int argc, char *argv[])
 
 	stress.seed = time(NULL);
 	memset(stress.enabled, true, sizeof(stress.enabled));
-	memset(stress.kinds, true, sizeof(stress.kinds));
+	memset(stress.types, true, sizeof(stress.types));
 
 	while (ok && (opt = getopt(argc, argv, "b:d:hl:np:r:s:t:v:w:x:")) != -1) {
 		switch (opt) {
 		case 'b':
-			memset(stress.kinds, false, sizeof(stress.kinds));
-			ok = parse_list(optarg, kind_names, NR_KINDS,
-					stress.kinds, true);
+			memset(stress.types, false, sizeof(stress.types));
+			ok = parse_list(optarg, type_name, NR_TYPES,
+					stress.types, true);
 			break;
 		case 'd':
 			memset(stress.enabled, false, NR_OPS * sizeof(bool));
 			if (strcmp(optarg, "none"))
-				ok = parse_list(optarg, op_names, NR_OPS,
+				ok = parse_list(optarg, op_name, NR_OPS,
 						stress.enabled, true);
 			break;
 		case 'l':
@@ -357,7 +347,7 @@ static void parse(int argc, char *argv[])
 			stress.watchdog = atoi(optarg);
 			break;
 		case 'x':
-			ok = parse_list(optarg, op_names, NR_OPS,
+			ok = parse_list(optarg, op_name, NR_OPS,
 					stress.enabled, false);
 			break;
 		default:
@@ -370,12 +360,12 @@ static void parse(int argc, char *argv[])
 	    !stress.watchdog || !stress.repeat || stress.nr_vcpus > MAX_VCPUS ||
 	    stress.npages > MAX_PAGES)
 		help(argv[0]);
-	if (!stress.kinds[KIND_MEMFD])
+	if (!stress.types[TYPE_MEMFD])
 		stress.enabled[OP_REMOVE] = false;
-	if (!stress.kinds[KIND_ANON] && !stress.kinds[KIND_THP])
+	if (!stress.types[TYPE_ANON] && !stress.types[TYPE_THP])
 		stress.enabled[OP_FREE] = false;
 	/* It takes all of a huge page. */
-	if (!stress.kinds[KIND_THP] || stress.npages < SZ_2M / PAGE_SIZE)
+	if (!stress.types[TYPE_THP] || stress.npages < SZ_2M / PAGE_SIZE)
 		stress.enabled[OP_COLLAPSE] = false;
 	/* The log can be read only where it is kept. */
 	stress.enabled[OP_DIRTY_LOG] = stress.enabled[OP_DIRTY];

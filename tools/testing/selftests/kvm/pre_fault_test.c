@@ -1,85 +1,39 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Test of KVM_PRE_FAULT_MEMORY: every promise of its API has a test of its own.
+ * Test of KVM_PRE_FAULT_MEMORY: every promise of its API has a test of its own, in
+ * the file of its subject below pre_fault/.
  */
-#define _GNU_SOURCE
 #include "pre_fault/pre_fault.h"
 
-#define DEFAULT_ROUNDS	1000
-
-unsigned int pf_rounds = DEFAULT_ROUNDS;
-unsigned int pf_seed;
-
-static const struct pf_test * const groups[] = {
-	pf_api_tests,
-	pf_error_tests,
-	pf_hole_tests,
-	pf_backing_tests,
-	pf_existing_tests,
-	pf_dirty_tests,
-	pf_vcpu_tests,
-	pf_signal_tests,
-	pf_uffd_tests,
-	pf_trace_tests,
-	pf_slot_tests,
-	pf_race_tests,
-	pf_batch_mix_tests,
-	pf_batch_range_tests,
-	pf_batch_host_tests,
-	pf_batch_special_tests,
-	pf_batch_dirty_tests,
-	pf_batch_reclaim_tests,
-	pf_batch_race_tests,
-	pf_arch_tests,
+static const struct pf_group groups[] = {
+	{ "api/argument", pf_argument_tests },
+	{ "api/errors", pf_error_tests },
+	{ "api/holes", pf_hole_tests },
+	{ "api/memslots", pf_memslot_tests },
+	{ "api/signals", pf_signal_tests },
+	{ "api/stats", pf_stats_tests },
+	{ "api/tracepoint", pf_tracepoint_tests },
+	{ "mapping/memory_types", pf_memory_type_tests },
+	{ "mapping/huge_pages", pf_huge_page_tests },
+	{ "mapping/copy_on_write", pf_copy_on_write_tests },
+	{ "mapping/already_mapped", pf_already_mapped_tests },
+	{ "mapping/ranges", pf_range_tests },
+	{ "mapping/pte_mix", pf_pte_mix_tests },
+	{ "mapping/dirty_log", pf_dirty_log_tests },
+	{ "mapping/userfaultfd", pf_userfaultfd_tests },
+	{ "mapping/ksm", pf_ksm_tests },
+	{ "mapping/soft_dirty", pf_soft_dirty_tests },
+	{ "mapping/numa_balancing", pf_numa_balancing_tests },
+	{ "mapping/reclaim", pf_reclaim_tests },
+	{ "mapping/special", pf_special_tests },
+	{ "race/memslots", pf_race_memslot_tests },
+	{ "race/vcpus", pf_race_vcpu_tests },
+	{ "race/host_memory", pf_race_host_memory_tests },
+	{ "race/host_pages", pf_race_host_page_tests },
+	{ "arch", pf_arch_tests },
 };
-
-static void help(const char *name)
-{
-	printf("usage: %s [-l] [-t NAME] [-s FACTOR] [-r ROUNDS] [-S SEED] [-h]\n"
-	       " -l: list the names of the tests\n"
-	       " -t: run the tests whose names match the pattern NAME\n"
-	       " -s: allow FACTOR times as long for everything (slow machine)\n"
-	       " -r: rounds of the memslot loops (default %d)\n"
-	       " -S: seed of random numbers (default: from the clock)\n",
-	       name, DEFAULT_ROUNDS);
-}
 
 int main(int argc, char *argv[])
 {
-	const char *only = NULL;
-	int opt;
-
-	pf_seed = time(NULL);
-	while ((opt = getopt(argc, argv, "hlr:s:S:t:")) != -1) {
-		switch (opt) {
-		case 'l':
-			pf_list_tests(groups, ARRAY_SIZE(groups));
-			return 0;
-		case 'r':
-			pf_rounds = atoi(optarg);
-			break;
-		case 's':
-			pf_slowness = atoi(optarg);
-			break;
-		case 'S':
-			pf_seed = atoi(optarg);
-			break;
-		case 't':
-			only = optarg;
-			break;
-		case 'h':
-			help(argv[0]);
-			return 0;
-		default:
-			help(argv[0]);
-			return KSFT_FAIL;
-		}
-	}
-
-	if (!pf_rounds || !pf_slowness) {
-		help(argv[0]);
-		return KSFT_FAIL;
-	}
-
-	pf_run_tests(groups, ARRAY_SIZE(groups), only);
+	return pf_main(argc, argv, groups, ARRAY_SIZE(groups));
 }

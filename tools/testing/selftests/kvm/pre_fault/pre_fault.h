@@ -43,51 +43,88 @@ struct pf_test {
 	const char *name;
 	void (*fn)(void);
 	enum pf_needs needs;
+	/* Maps whole page tables, for which the TDP MMU and arm64 have batches. */
+	bool batch;
 };
 
 #define PF_TEST(fn)		{ #fn, fn, PF_NEEDS_CAP }
+#define PF_TEST_BATCH(fn)	{ #fn, fn, PF_NEEDS_CAP, true }
 #define PF_TEST_TDP(fn)		{ #fn, fn, PF_NEEDS_TDP }
 #define PF_TEST_SHADOW(fn)	{ #fn, fn, PF_NEEDS_SHADOW_PAGING }
 
-/* Each ends with an empty entry. */
-extern const struct pf_test pf_api_tests[];
+/* The tests of a file, named for it: "FOLDER/FILE" */
+struct pf_group {
+	const char *name;
+	/* Ends with an empty entry. */
+	const struct pf_test *tests;
+};
+
+/* The tests of pre_fault_test, by file */
+extern const struct pf_test pf_argument_tests[];
 extern const struct pf_test pf_error_tests[];
 extern const struct pf_test pf_hole_tests[];
+extern const struct pf_test pf_memslot_tests[];
 extern const struct pf_test pf_signal_tests[];
-extern const struct pf_test pf_uffd_tests[];
-extern const struct pf_test pf_slot_tests[];
-extern const struct pf_test pf_backing_tests[];
-extern const struct pf_test pf_existing_tests[];
-extern const struct pf_test pf_dirty_tests[];
-extern const struct pf_test pf_race_tests[];
-extern const struct pf_test pf_vcpu_tests[];
-extern const struct pf_test pf_trace_tests[];
-extern const struct pf_test pf_batch_mix_tests[];
-extern const struct pf_test pf_batch_range_tests[];
-extern const struct pf_test pf_batch_host_tests[];
-extern const struct pf_test pf_batch_special_tests[];
-extern const struct pf_test pf_batch_dirty_tests[];
-extern const struct pf_test pf_batch_reclaim_tests[];
-extern const struct pf_test pf_batch_race_tests[];
+extern const struct pf_test pf_stats_tests[];
+extern const struct pf_test pf_tracepoint_tests[];
+extern const struct pf_test pf_memory_type_tests[];
+extern const struct pf_test pf_huge_page_tests[];
+extern const struct pf_test pf_copy_on_write_tests[];
+extern const struct pf_test pf_already_mapped_tests[];
+extern const struct pf_test pf_range_tests[];
+extern const struct pf_test pf_pte_mix_tests[];
+extern const struct pf_test pf_dirty_log_tests[];
+extern const struct pf_test pf_userfaultfd_tests[];
+extern const struct pf_test pf_ksm_tests[];
+extern const struct pf_test pf_soft_dirty_tests[];
+extern const struct pf_test pf_numa_balancing_tests[];
+extern const struct pf_test pf_reclaim_tests[];
+extern const struct pf_test pf_special_tests[];
+extern const struct pf_test pf_race_memslot_tests[];
+extern const struct pf_test pf_race_vcpu_tests[];
+extern const struct pf_test pf_race_host_memory_tests[];
+extern const struct pf_test pf_race_host_page_tests[];
 extern const struct pf_test pf_arch_tests[];
+
+/* lib/harness.c */
+
+/* Run the tests that the arguments select, as TAP, or list them. */
+int pf_main(int argc, char *argv[], const struct pf_group *groups,
+	    unsigned int nr_groups);
+
+/* lib/util.c */
+
+#define PF_DEFAULT_ROUNDS	1000
+#define PF_REASON_SIZE		PAGE_SIZE
 
 /* How much longer than on plain hardware anything may take. */
 extern unsigned int pf_slowness;
-/* Rounds of the memslot loops; the other races scale with it. */
+/* Rounds of the memslot races; the other races scale with it. */
 extern unsigned int pf_rounds;
 /* Of the random numbers, to have a failure again */
 extern unsigned int pf_seed;
 
-/* End the test as skipped. Never silently: the reason is part of the result. */
+/* End the program, or the test, as skipped, with the reason as part of the result. */
 __noreturn __printf(1, 2) void pf_skip(const char *fmt, ...);
+/* A buffer for the reason; if it is NULL, the reason is printed. */
+extern char *pf_skip_reason;
 
-/*
- * Run the tests in @groups whose names match the pattern @only, or all of them
- * for NULL, as TAP, and exit.
- */
-void pf_run_tests(const struct pf_test * const groups[], unsigned int nr_groups,
-		  const char *only);
-void pf_list_tests(const struct pf_test * const groups[], unsigned int nr_groups);
+/* Of a file in /sys or /proc; -1 if there is none. */
+long pf_read_long(const char *path);
+/* Return true for Y and 1. */
+bool pf_read_bool(const char *path);
+int pf_write_str(const char *path, const char *value);
+
+pthread_t pf_thread(void *(*fn)(void *), void *arg);
+void pf_join(pthread_t thread);
+pid_t pf_gettid(void);
+int pf_nr_cpus(void);
+void pf_pin(int cpu);
+/* Install a handler that does nothing, and does not restart system calls. */
+void pf_catch(int sig);
+double pf_now(void);
+
+/* lib/tracefs.c */
 
 /*
  * Trace @events ("SYSTEM/EVENT", the last one is NULL) with times as of
@@ -97,7 +134,8 @@ void pf_trace_start(const char * const events[], pid_t only);
 /* The text of it, to be freed */
 char *pf_trace_stop(void);
 
-/* Provided by each architecture */
+/* ARCH/arch.c */
+
 bool pf_shadow_paging(void);
 /* False when a mapping that is not Accessed is made not present by KVM. */
 bool pf_has_accessed_bit(void);
@@ -114,7 +152,8 @@ void pf_arch_vcpu_init(struct kvm_vcpu *vcpu);
 /* Map the guest's addresses to where they are, with pages of 2M. */
 void pf_arch_map(struct kvm_vm *vm, uint64_t gpa, uint64_t size);
 
-/* Guests */
+/* lib/guest.c */
+
 enum pf_op {
 	PF_READ,	/* answers how many words differ from the pattern */
 	PF_WRITE,	/* writes the pattern */
@@ -146,7 +185,7 @@ void pf_guest_main(uint64_t id);
 uint64_t pf_guest(struct kvm_vcpu *vcpu, enum pf_op op, uint64_t gpa,
 		  uint64_t npages, uint64_t seed);
 void pf_plan(struct kvm_vcpu *vcpu, const uint8_t *seeds, uint64_t npages);
-/* For those who have the guest run by themselves */
+/* For callers that run the vCPU themselves */
 void pf_guest_order(struct kvm_vcpu *vcpu, enum pf_op op, uint64_t gpa,
 		    uint64_t npages, uint64_t seed);
 /* The two halves of pf_guest(), for accesses that exit to userspace. */
@@ -175,7 +214,8 @@ void __pf_guest_no_fault(struct kvm_vcpu *vcpu, enum pf_op op, uint64_t gpa,
 			 uint64_t npages, uint64_t seed, uint64_t leaves,
 			 const char *file, int line);
 
-/* Statistics of the vCPU and of its VM */
+/* lib/stats.c: of the vCPU and of its VM */
+
 struct pf_stats {
 	uint64_t taken;
 	uint64_t fixed;
@@ -194,7 +234,7 @@ struct pf_stats pf_stats_since(struct kvm_vcpu *vcpu,
 			       const struct pf_stats *before);
 /* Each of the guest's exits, be it for a fault or something else; has no price. */
 uint64_t pf_nr_exits(struct kvm_vcpu *vcpu);
-/* Does KVM count the pages that are pre-faulted?  Known with the first pf_stats() */
+/* Does KVM count the pages that are pre-faulted? Known with the first pf_stats() */
 extern bool pf_counts_prefaults;
 /* So many pages more than before, as far as KVM counts them. */
 bool pf_prefaulted(const struct pf_stats *since, uint64_t nr);
@@ -207,6 +247,8 @@ bool pf_mapped_huge(const struct pf_stats *since, uint64_t npages);
 /* The guest's accesses between two stats, without the warm-up around them. */
 struct pf_stats pf_guest_stats(struct kvm_vcpu *vcpu, enum pf_op op,
 			       uint64_t gpa, uint64_t npages, uint64_t seed);
+
+/* lib/call.c */
 
 /* The ioctl: 0 or the errno */
 int pf_call(struct kvm_vcpu *vcpu, struct kvm_pre_fault_memory *range);
@@ -237,57 +279,116 @@ void __pf_expect_pages(struct kvm_vcpu *vcpu, uint64_t gpa, uint64_t size,
 	pf_expect_pages(vcpu, gpa, __size, 0, __size, pages);		\
 } while (0)
 
-/* Host memory */
-enum pf_backing {
+/*
+ * A thread that calls for a range over and over, from its start each time or, with
+ * @resume, on from where a call ended. Each call is checked.
+ */
+struct pf_loop {
+	struct kvm_vcpu *vcpu;
+	uint64_t gpa;
+	uint64_t size;
+	/* The errno values that a call may return; with none it has to do it all. */
+	int errs[2];
+	bool resume;
+	bool pinned;
+	int cpu;
+
+	/* Of the thread */
+	pthread_t thread;
+	bool started;
+	bool stop;
+	unsigned long calls;
+	unsigned long done;
+	unsigned long failed[2];
+	double ended;	/* when the last call returned */
+};
+
+void pf_loop_start(struct pf_loop *loop);
+void pf_loop_stop(struct pf_loop *loop);
+/* Print the counts, and fail if there was no call. */
+void pf_loop_report(struct pf_loop *loop, unsigned int rounds);
+/* Wait for the next call, or @counter of calls, but not for long. */
+void pf_loop_let_in(struct pf_loop *loop, const unsigned long *counter,
+		    double seconds);
+
+/* A vCPU that pre-faults a range at the same time as other vCPUs */
+struct pf_mapper {
+	struct kvm_vcpu *vcpu;
+	uint64_t gpa;
+	uint64_t size;
+	pthread_t thread;
+	pthread_barrier_t *barrier;
+};
+
+/* Run them all, with @meanwhile() in this thread if it is not NULL. */
+void pf_mappers_run(struct pf_mapper *mappers, unsigned int nr,
+		    void (*meanwhile)(void *arg), void *arg);
+
+/* lib/memory_types.c */
+
+enum pf_memory {
 	PF_ANON,
+	PF_MEMFD,
+	PF_FILE,
+	PF_ANON_NEW,
+	PF_MEMFD_NEW,
+	PF_FILE_NEW,
+	PF_MIXED,
+	PF_THP_SHIFTED,
+	PF_DIRTY_LOG,
+	PF_ALREADY_MAPPED,
 	PF_THP,
 	PF_HUGETLB_2M,
 	PF_HUGETLB_1G,
-	PF_MEMFD,
-	PF_FILE,
+	PF_THP_NEW,
+	PF_ANON_SHARED,
+	PF_MEMFD_PRIVATE,
+	PF_MLOCKED,
+	PF_SMALL_FILE,
+	PF_ALIAS,
+	NR_PF_MEMORY
 };
 
+struct pf_memory_type {
+	const char *name;
+	const char *help;
+	/* Populated with the pattern of the page at TEST_GPA, unless it is new */
+	void *(*make)(size_t size, uint64_t seed);
+	/* Flags of mmap(), and advice of madvise(), if that is all of it */
+	int map;
+	int advice;
+	uint32_t slot_flags;
+	/* The guest may write to it without a stage-2 fault. */
+	bool writable;
+	/* It reads as zeros. */
+	bool zeros;
+	/* To be pre-faulted before the pre-fault that is measured */
+	bool already_mapped;
+	/* By the benchmark, unless it is told otherwise */
+	bool measured;
+};
+
+extern const struct pf_memory_type pf_memory_types[NR_PF_MEMORY];
+
+static inline void *pf_mem(enum pf_memory memory, size_t size, uint64_t seed)
+{
+	return pf_memory_types[memory].make(size, seed);
+}
+
 /* Of which memory does KVM make huge mappings? It does of hugetlb in any case. */
-extern const enum pf_backing pf_huge;
+extern const enum pf_memory pf_huge;
+
+/* Just the mapping: at @at, or if that is NULL, where pf_mmap() has room */
+void *pf_map_memory(enum pf_memory memory, void *at, size_t size, int fd,
+		    size_t offset);
+
+/* lib/memory.c */
 
 /* An address that is 0 modulo 2M (1G for pages of that size). */
 void *pf_mmap(size_t size, int prot, int flags, int fd);
-/* The same, readable, writable and of 4K pages; to fail ends the test. */
-void *pf_mmap_4k(size_t size, int flags, int fd);
-/* Memory of that kind, populated with the pattern of the page at TEST_GPA. */
-void *pf_mem(enum pf_backing backing, size_t size, uint64_t seed);
 void pf_fill(void *hva, uint64_t gpa, size_t size, uint64_t seed);
+int pf_memfd(size_t size);
 int pf_tmpfile(size_t size);
-/* Anonymous memory that nobody has touched, of 4K pages */
-void *pf_untouched(size_t size);
-
-/* Host memory by what it costs to map, for the benchmark */
-struct pf_kind {
-	const char *name;
-	const char *help;
-	void *(*mem)(size_t size);
-	/* The guest may write to it without a stage-2 fault. */
-	bool writable;
-	bool again;
-	uint32_t slot_flags;
-};
-
-extern const struct pf_kind pf_kinds[];
-extern const unsigned int pf_nr_kinds;
-
-/*
- * An exit that the cost is known of, made in the guest by @once: to user space
- * for the @reason, or to the kernel only (0).
- */
-struct pf_exit {
-	const char *name;
-	void (*once)(void);
-	uint32_t reason;
-};
-
-/* Those of the architecture; the last one is empty. No memslot has that address. */
-#define PF_MMIO_GPA		(2ul << 30)
-extern const struct pf_exit pf_exits[];
 
 static inline uint64_t pf_pattern(uint64_t gpa, uint64_t seed)
 {
@@ -306,31 +407,70 @@ uint64_t pf_smaps(void *hva, size_t size, const char *field);
 #define PAGEMAP_PFN		GENMASK_ULL(54, 0)
 uint64_t pf_pagemap(void *hva);
 
-/* Of a file in /sys or /proc; -1 if there is none. */
-long pf_read_long(const char *path);
-int pf_write_str(const char *path, const char *value);
+/* lib/host.c: services of the host; where there is none, the test is skipped. */
 
-/* Services of the host; where there is none, the test is skipped. */
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE	25
+#endif
+
 void pf_need_swap(void);
+
+/* Return a file descriptor, or -1 and an errno; @features may be NULL. */
+int __pf_uffd_open(uint64_t *features);
+int __pf_uffd_register(int fd, void *mem, size_t size, uint64_t mode);
 int pf_uffd_open(void *mem, size_t size, uint64_t mode);
-/* Wait for somebody to stop at a page. */
+/* The page that a thread stopped at; NULL if none did for so long */
+void *pf_uffd_poll(int fd, unsigned int ms);
+/* Wait for a thread to stop at a page. */
 void *pf_uffd_wait(int fd);
 void pf_uffd_copy(int fd, void *page, void *data);
+/* Return 0, or -1 and an errno. */
+int pf_uffd_zeropage(int fd, void *mem, size_t size);
 void pf_uffd_protect(int fd, void *page, bool protect);
 /* The same, but return -1 and an errno if it fails. */
 int __pf_uffd_protect(int fd, void *page, bool protect);
+
+/* Supplies missing pages of @mem with the pattern of TEST_GPA, and seed 1. */
+struct pf_uffd_server {
+	int fd;
+	void *mem;
+	/* How many pages to serve, and how many were */
+	unsigned int nr;
+	unsigned int served;
+	pthread_t thread;
+};
+
+/* Register @mem. */
+void pf_uffd_server_open(struct pf_uffd_server *server, size_t size);
+void pf_uffd_serve_page(struct pf_uffd_server *server, void *page);
+/* Serve @nr pages from a thread. */
+void pf_uffd_server_start(struct pf_uffd_server *server, unsigned int nr);
+/* Wait until it has, and check that it did. */
+void pf_uffd_server_finish(struct pf_uffd_server *server);
+
 void pf_ksm_start(void);
 void pf_ksm_stop(void);
 /* Let KSM look at everything often enough to merge what has not changed. */
 void pf_ksm_scan(void);
 long pf_ksm_merged(void);
 
-/* Threads and time */
-pthread_t pf_thread(void *(*fn)(void *), void *arg);
-void pf_join(pthread_t thread);
-pid_t pf_gettid(void);
-/* A handler that does nothing, and does not restart system calls. */
-void pf_catch(int sig);
-double pf_now(void);
+/* Return how many of the pages are on the node then, or -1 and an errno. */
+int pf_move_pages(void *mem, unsigned int nr, int node);
+
+/* ARCH/overhead.c */
+
+/*
+ * An exit that the cost is known of, made in the guest by @once: to user space
+ * for the @reason, or to the kernel only (0).
+ */
+struct pf_exit {
+	const char *name;
+	void (*once)(void);
+	uint32_t reason;
+};
+
+/* Those of the architecture; the last one is empty. No memslot has that address. */
+#define PF_MMIO_GPA		(2ul << 30)
+extern const struct pf_exit pf_exits[];
 
 #endif /* SELFTEST_KVM_PRE_FAULT_MEMORY_H */

@@ -59,7 +59,7 @@ for kernel; do
 	upstream)	large= ;;
 	ours)		large=,4G,16G,64G ;;
 	esac
-	boot $kernel show kinds
+	boot $kernel show types
 	boot $kernel show 512M -s anon,memfd,file -b 512M
 	boot $kernel show sizes -g -s alias \
 		-b 2M,8M,32M,64M,256M,"1G$large"

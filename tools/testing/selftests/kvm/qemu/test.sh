@@ -6,7 +6,7 @@
 #   test.sh RUN...
 #
 # A run is named for its machine and, if that is not the selftest, for what is
-# done there: MACHINE-stress, MACHINE-fuzz, MACHINE-manners (with a clock that
+# done there: MACHINE-stress, MACHINE-fuzz, MACHINE-latency (with a clock that
 # counts instructions), MACHINE-cgroup (its tests that need cgroups),
 # MACHINE-guest (Linux in tools/kvm/pre_fault) or MACHINE-upstream (upstream's
 # test of its own ioctl).
@@ -67,7 +67,7 @@ say()
 kernel_for()
 {
 	case $1 in
-	*-manners | *-guest)
+	*-latency | *-guest)
 		echo kernel ;;
 	intel* | arm64* | amd-legacy*)
 		echo "kernel${DEBUG:+-$DEBUG}" ;;
@@ -114,19 +114,21 @@ program_for()
 	amd-legacy-fuzz)
 			echo "run /bin/pre_fault_fuzz_test -n $((calls * 2 / 5)) -r $seed" ;;
 	*-fuzz)		echo "run /bin/pre_fault_fuzz_test -n $calls -r $seed" ;;
-	*-manners)	echo "run /bin/pre_fault_manners_test $only" ;;
+	*-latency)	echo "run /bin/pre_fault_latency_test $only" ;;
 	*-guest)	echo "run /bin/guest_test" ;;
 	*-upstream)	echo "run regress" ;;
-	*-cgroup)	echo "run /bin/pre_fault_manners_test -s 30 ${only:--t cgroup_*}" ;;
-	# There is no batch with the legacy MMU, of which races.c has the races, and
-	# intel-legacy all that takes its place.
-	amd-legacy)	echo "test ${t:--t !(batch_race_*)} ${TEST_ARGS:--s 3 -r $rounds}" ;;
+	*-cgroup)	echo "run /bin/pre_fault_latency_test -s 30 ${only:--t cgroup_*}" ;;
+	# The legacy MMU maps one page at a time: no race is one with a batch.
+	# intel-legacy has those races, too.
+	amd-legacy)	echo "test ${t:--g !(race/host_pages)} ${TEST_ARGS:--s 3 -r $rounds}" ;;
 	intel-legacy-noad)
-			echo "test ${t:--t [!b]*} ${TEST_ARGS:--s 5 -r 10}" ;;
+			echo "test ${t:--B} ${TEST_ARGS:--s 5 -r 10}" ;;
 	intel)		echo "test $t ${TEST_ARGS:--s 5 -r 25}" ;;
 	intel*)		echo "test $t ${TEST_ARGS:--s 5 -r 10}" ;;
 	# Races with the host are the same there as with VHE.
-	arm64-nvhe)	echo "test ${t:--t !(*race_*)} ${TEST_ARGS:--s $slow -r $((rounds / 5))}" ;;
+	arm64-nvhe)
+			echo "test ${t:--g !(race/host_*)}" \
+			     "${TEST_ARGS:--s $slow -r $((rounds / 5))}" ;;
 	arm64*)		echo "test $t ${TEST_ARGS:--s $slow -r $((rounds / 5))}" ;;
 	*)		echo "test $t ${TEST_ARGS:--s 3 -r $rounds}" ;;
 	esac
@@ -142,7 +144,7 @@ start()
 	*-guest)
 		initrd=initramfs-guest
 		mode=count ;;
-	*-manners)
+	*-latency)
 		mode=count
 		cpus=$(count_cpus) ;;
 	esac
@@ -159,7 +161,7 @@ start()
 	KERNEL=$BUILD_PATH/$kernel/$KERNEL_IMAGE \
 	INITRD=$BUILD_PATH/$initrd.cpio.gz LIMIT=${LIMIT:-$limit} MODE=$mode \
 	SMP=$cpus GCOV=$gcov \
-		"$here/boot.sh" "${run%-@(stress|fuzz|manners|cgroup|guest|upstream)}" \
+		"$here/boot.sh" "${run%-@(stress|fuzz|latency|cgroup|guest|upstream)}" \
 		"$dir" $what \
 		> /dev/null 2> "$dir/boot" &
 	pid_of[$run]=$!
@@ -210,8 +212,8 @@ trap 'stop_all $?' EXIT
 # Find the program that has the test.
 program=$t
 only=
-if [ -n "$t" ] && "$BUILD_PATH/selftests/pre_fault_manners_test" -l 2>&1 |
-		grep -xF -e "$t" > /dev/null; then
+if [ -n "$t" ] && find "$here/../pre_fault/latency" -name '*.c' -exec cat {} + |
+		grep -xF -e "	PF_TEST($t)," > /dev/null; then
 	only="-t $t"
 	case $t in
 	cgroup_*)	program=cgroup ;;
@@ -220,13 +222,13 @@ if [ -n "$t" ] && "$BUILD_PATH/selftests/pre_fault_manners_test" -l 2>&1 |
 fi
 for run; do
 	case $program:$run in
-	:* | stress:*-stress | fuzz:*-fuzz | manners:*-manners | \
-	manners:*-cgroup | cgroup:*-cgroup | count:*-manners | guest:*-guest | \
+	:* | stress:*-stress | fuzz:*-fuzz | latency:*-latency | \
+	latency:*-cgroup | cgroup:*-cgroup | count:*-latency | guest:*-guest | \
 	upstream:*-upstream)
 		pending+=("$run") ;;
-	stress:* | fuzz:* | manners:* | cgroup:* | count:* | guest:* | scan:* | \
+	stress:* | fuzz:* | latency:* | cgroup:* | count:* | guest:* | scan:* | \
 	upstream:* | \
-	*-stress | *-fuzz | *-manners | *-cgroup | *-guest | *-upstream)
+	*-stress | *-fuzz | *-latency | *-cgroup | *-guest | *-upstream)
 		;;
 	*)
 		pending+=("$run") ;;

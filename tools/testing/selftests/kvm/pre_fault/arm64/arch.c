@@ -20,7 +20,7 @@
 #define MEMORY_ONLY	"ipa < 0x200000000"
 
 const bool pf_counts_mappings;
-const enum pf_backing pf_huge = PF_THP;
+const enum pf_memory pf_huge = PF_THP;
 const uint32_t pf_return_insn = 0xd65f03c0;
 
 bool pf_shadow_paging(void)

@@ -27,7 +27,7 @@ static void enoexec_vcpu_not_initialized(void)
 }
 
 /* Code may take a fault where caches are not coherent, but it does run. */
-static void batch_exec(void)
+static void exec_pre_faulted(void)
 {
 	void *mem = pf_mem(PF_ANON, SIZE, 1);
 	struct kvm_vcpu *vcpu = pf_memory_vcpu(0, mem, SIZE);
@@ -40,6 +40,6 @@ static void batch_exec(void)
 
 const struct pf_test pf_arch_tests[] = {
 	PF_TEST(enoexec_vcpu_not_initialized),
-	PF_TEST(batch_exec),
+	PF_TEST_BATCH(exec_pre_faulted),
 	{ }
 };

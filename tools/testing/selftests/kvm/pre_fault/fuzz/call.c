@@ -17,6 +17,8 @@
 static uint8_t *arg_pages;
 static timer_t timer;
 static uint64_t seen[MAX_ERRNO], partial, exact, calls, bad_args;
+/* A page that no call may reach; -1 for none */
+static uint64_t forbidden = -1ul;
 static const char * const vm_stats[] = {
 	"pages_4k", "pages_2m", "pages_1g", "mmu_recycled",
 };
@@ -39,7 +41,7 @@ void fz_call_init(void)
 			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	FZ_ASSERT(arg_pages != MAP_FAILED &&
 		  !munmap(arg_pages + 2 * PAGE_SIZE, PAGE_SIZE), "mmap()");
-	/* The hole is kept, so that nobody moves in. */
+	/* The hole is kept, so that no other mapping moves in. */
 	FZ_ASSERT(mmap(arg_pages + 2 * PAGE_SIZE, PAGE_SIZE, PROT_NONE,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) !=
 		  MAP_FAILED, "mmap()");
@@ -327,18 +329,23 @@ static int call_once(struct fz_vcpu *vcpu, const struct fz_call *call,
 	return err;
 }
 
+void fz_call_forbid(uint64_t gpa)
+{
+	forbidden = gpa;
+}
+
 void fz_call_random(struct fz_slot *near, bool signals)
 {
 	struct fz_call call = {};
 
 	random_range(&call, near);
-	if (fz_again_forbids(&call.range))
+	if (forbidden - call.range.gpa < call.range.size)
 		call.range.size = 0;
 	place_struct(&call);
 	call_once(&fz_vm.vcpus[fz_below(2)], &call, signals && call.writable, -1);
 }
 
-bool fz_call_may_be_again(struct fz_slot *slot)
+bool fz_call_may_be_eagain(struct fz_slot *slot)
 {
 	struct fz_call call = {
 		.range.gpa = slot->gfn * PAGE_SIZE,
@@ -366,7 +373,7 @@ void fz_call_report(void)
 }
 
 /* Check that every errno that is possible here was among the answers. */
-bool fz_call_all_seen(void)
+bool fz_call_all_seen(bool eagain)
 {
 	const struct {
 		int err;
@@ -377,7 +384,7 @@ bool fz_call_all_seen(void)
 		{ EFAULT, true },
 		{ ENOENT, true },
 		{ EINTR, true },
-		{ EAGAIN, fz_again_possible() },
+		{ EAGAIN, eagain },
 		{ EHWPOISON, fz_host.poisoned == FZ_MAX_POISONED },
 		{ EOPNOTSUPP, fz_facts.svm && PF_REFUSES_L2 },
 	};

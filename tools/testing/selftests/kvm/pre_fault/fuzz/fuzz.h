@@ -2,6 +2,9 @@
 /*
  * The fuzzer of KVM_PRE_FAULT_MEMORY: host memory, memslots, vCPUs, and what the
  * model knows of them.
+ *
+ * A file calls only those before it: util, model, host, slots, vcpu, vm, call,
+ * eagain, pre_fault_fuzz_test. Here their functions are in that order.
  */
 #ifndef SELFTEST_KVM_PRE_FAULT_FUZZ_H
 #define SELFTEST_KVM_PRE_FAULT_FUZZ_H
@@ -10,8 +13,8 @@
 
 /*
  * Host memory is named by page number. There is a window of areas, each of one
- * kind; then a mapping that is much longer than its file; then, by numbers of
- * their own, pages that nobody changes: the guest's code and KVM's own slots.
+ * type; then a mapping that is much longer than its file; then, by numbers of
+ * their own, pages that never change: the guest's code and KVM's own slots.
  */
 #define FZ_BLOCK	512
 #define FZ_AREA_PAGES	(2 * FZ_BLOCK)
@@ -24,15 +27,6 @@
 #define FZ_NR_OWN	16
 #define FZ_NR_INDEX	(FZ_PAGES + FZ_NR_OWN)
 
-enum fz_kind {
-	FZ_ANON,
-	FZ_THP,		/* of huge pages to begin with */
-	FZ_THP_ZERO,	/* the same of the huge zero page */
-	FZ_MEMFD,	/* shared */
-	FZ_FILE,	/* private mapping of a file */
-	FZ_NR_KINDS,
-};
-
 #define FZ_MAPPED	BIT(0)
 #define FZ_READ		BIT(1)
 #define FZ_WRITE	BIT(2)
@@ -41,7 +35,7 @@ enum fz_kind {
 #define FZ_PRIVATE	BIT(4)	/* has been written to: no copy-on-write to come */
 
 struct fz_area {
-	enum fz_kind kind;
+	enum pf_memory type;
 	int fd;
 	uint32_t file_pages;
 };
@@ -147,62 +141,10 @@ struct fz_facts {
 	unsigned int phys_bits;
 };
 
-extern struct fz_facts fz_facts;
-extern struct fz_host fz_host;
-extern struct fz_vm fz_vm;
+/* util.c */
+extern uint64_t fz_seed, fz_nr_call;
 
-/* fuzz_model.c: the ABI */
-struct fz_slot *fz_slot_at(uint8_t as, uint64_t gfn);
-bool fz_slot_is_free(uint8_t as, uint64_t gfn, uint64_t npages, struct fz_slot *but);
-struct fz_answer fz_predict(struct fz_vcpu *vcpu, const struct fz_call *call);
-void fz_mapped(uint8_t as, uint64_t gpa, uint64_t size, struct fz_answer *count);
-void fz_guest_mapped(struct fz_slot *slot, uint64_t page);
-void fz_host_gone(uint64_t page, uint64_t npages);
-void fz_host_maybe_gone(uint64_t page);
-void fz_all_gone(void);
-void fz_recycled(void);
-void fz_dirty_log_on(struct fz_slot *slot);
-void fz_dirty_log_off(struct fz_slot *slot);
-void fz_count(uint64_t *sure, uint64_t *maybe);
-
-/* fuzz_host.c */
-void fz_host_init(void);
-void fz_host_fill_holes(void);
-void fz_host_change(void);
-void fz_host_written(uint64_t page);
-int fz_host_errno(uint64_t page);
-
-/* fuzz_vm.c, fuzz_vcpu.c */
-void fz_facts_init(void);
-void fz_vm_init(void);
-void fz_vm_renew(void);
-void fz_slot_change(void);
-void fz_vcpu_init(void);
-void fz_vcpu_reset(void);
-void fz_vcpu_change(void);
-uint64_t fz_gfn_of_page(uint64_t page);
-int fz_set_slot(const struct fz_slot *slot, uint64_t npages);
-void fz_slot_deleted(struct fz_slot *slot);
-struct fz_slot *fz_random_slot(void);
-void fz_read_stats(int fd, const char *const names[], unsigned int nr,
-		   uint64_t *values);
-
-/* fuzz_call.c */
-void fz_call_init(void);
-void fz_call_random(struct fz_slot *near, bool signals);
-/* True if the answer was EAGAIN */
-bool fz_call_may_be_again(struct fz_slot *slot);
-void fz_call_report(void);
-bool fz_call_all_seen(void);
-bool fz_call_exact_enough(void);
-
-/* fuzz_again.c */
-void fz_again_init(void);
-void fz_again_episode(void);
-bool fz_again_possible(void);
-bool fz_again_forbids(const struct kvm_pre_fault_memory *range);
-
-/* pre_fault_fuzz_test.c */
+void fz_random_init(uint64_t seed);
 uint64_t fz_random(void);
 uint64_t fz_below(uint64_t n);
 static inline bool fz_chance(unsigned int percent)
@@ -218,5 +160,70 @@ __noreturn __printf(1, 2) void fz_fail(const char *fmt, ...);
 	if (!(cond))							\
 		fz_fail("%s:%d: " fmt, __FILE__, __LINE__, ##__VA_ARGS__); \
 } while (0)
+
+void fz_read_stats(int fd, const char *const names[], unsigned int nr,
+		   uint64_t *values);
+
+/* model.c: the state, and what the ABI says of it */
+extern struct fz_facts fz_facts;
+extern struct fz_host fz_host;
+extern struct fz_vm fz_vm;
+
+bool fz_beyond_eof(uint64_t page);
+int fz_host_errno(uint64_t page);
+struct fz_slot *fz_slot_at(uint8_t as, uint64_t gfn);
+bool fz_slot_is_free(uint8_t as, uint64_t gfn, uint64_t npages, struct fz_slot *but);
+struct fz_answer fz_predict(struct fz_vcpu *vcpu, const struct fz_call *call);
+void fz_mapped(uint8_t as, uint64_t gpa, uint64_t size, struct fz_answer *count);
+void fz_guest_mapped(struct fz_slot *slot, uint64_t page);
+void fz_host_gone(uint64_t page, uint64_t npages);
+void fz_host_maybe_gone(uint64_t page);
+void fz_all_gone(void);
+void fz_recycled(void);
+void fz_dirty_log_on(struct fz_slot *slot);
+void fz_dirty_log_off(struct fz_slot *slot);
+void fz_count(uint64_t *sure, uint64_t *maybe);
+
+/* host.c */
+void fz_host_init(void);
+void fz_host_fill_holes(void);
+void fz_host_change(void);
+void fz_host_written(uint64_t page);
+
+/* slots.c */
+struct fz_slot *fz_random_slot(void);
+uint64_t fz_gfn_of_page(uint64_t page);
+/* Return 0 or an errno. */
+int __fz_slot_set(const struct fz_slot *slot, uint64_t npages);
+void fz_slot_set(const struct fz_slot *slot, uint64_t npages);
+void fz_slot_deleted(struct fz_slot *slot);
+void fz_slot_change(void);
+
+/* vcpu.c */
+void fz_vcpu_init(void);
+void fz_vcpu_reset(void);
+void fz_vcpu_change(void);
+
+/* vm.c */
+void fz_facts_init(void);
+void fz_vm_init(void);
+void fz_vm_renew(void);
+
+/* call.c */
+void fz_call_init(void);
+void fz_call_random(struct fz_slot *near, bool signals);
+/* Keep random calls from a page; -1 is none. */
+void fz_call_forbid(uint64_t gpa);
+/* Return true if the answer was EAGAIN. */
+bool fz_call_may_be_eagain(struct fz_slot *slot);
+void fz_call_report(void);
+/* Check that every errno that is possible here, EAGAIN with @eagain, was seen. */
+bool fz_call_all_seen(bool eagain);
+bool fz_call_exact_enough(void);
+
+/* eagain.c */
+void fz_eagain_init(void);
+void fz_eagain_episode(void);
+bool fz_eagain_possible(void);
 
 #endif /* SELFTEST_KVM_PRE_FAULT_FUZZ_H */

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The fuzzer's host memory, all kinds of it, and what may happen to that behind
- * KVM's back.  Keeps record of what the host's page tables allow.
+ * The fuzzer's host memory, several types of it, and what may happen to that behind
+ * KVM's back. Keeps record of what the host's page tables allow.
  *
- * munmap() leaves real holes.  Nothing of this process may move in: what is
+ * munmap() leaves real holes. Nothing of this process may move in: what is
  * needed later is mapped before, and holes are filled before KVM maps memory for
  * slots of its own.
  */
@@ -12,42 +12,15 @@
 
 #include "fuzz.h"
 
-struct fz_host fz_host;
-
 #define ALL		(FZ_MAPPED | FZ_READ | FZ_WRITE)
+
+static const enum pf_memory types[] = {
+	PF_ANON, PF_THP, PF_THP_NEW, PF_MEMFD, PF_FILE,
+};
 
 static void *hva(uint64_t page)
 {
 	return fz_host.mem + page * PAGE_SIZE;
-}
-
-static bool beyond_eof(uint64_t page)
-{
-	const struct fz_area *area = &fz_host.areas[page / FZ_AREA_PAGES];
-
-	if (page >= FZ_WINDOW)
-		return page >= FZ_PAGES;
-	return area->fd >= 0 && page % FZ_AREA_PAGES >= area->file_pages;
-}
-
-/* The result of reading a page: 0 or an errno */
-int fz_host_errno(uint64_t page)
-{
-	int err = 0;
-
-	if (page >= FZ_OWN)
-		return 0;
-
-	if (beyond_eof(page))
-		err = EFAULT;
-	else if (page >= FZ_WINDOW)
-		err = 0;
-	else if (!(fz_host.page[page] & FZ_READ))
-		err = EFAULT;
-	else if (fz_host.page[page] & FZ_POISON)
-		err = EHWPOISON;
-
-	return err;
 }
 
 /* A huge page of which a part is changed is split, and unmapped for that. */
@@ -87,20 +60,15 @@ static void set_pages(uint64_t page, uint64_t npages, uint8_t value)
 	memset(fz_host.page + page, value, npages);
 }
 
-/* Map new memory of the area's kind, but 4K. */
+/* Map new memory of the area's type, but 4K. */
 static void map_new(uint64_t page, uint64_t npages)
 {
 	const struct fz_area *area = &fz_host.areas[page / FZ_AREA_PAGES];
-	int flags = MAP_FIXED | MAP_NORESERVE;
 	uint64_t i;
 
 	fz_note("mmap %#lx+%#lx", page, npages);
-	flags |= area->kind == FZ_MEMFD ? MAP_SHARED : MAP_PRIVATE;
-	flags |= area->fd < 0 ? MAP_ANONYMOUS : 0;
-	FZ_ASSERT(mmap(hva(page), npages * PAGE_SIZE, PROT_READ | PROT_WRITE,
-		       flags, area->fd,
-		       area->fd < 0 ? 0 : page % FZ_AREA_PAGES * PAGE_SIZE) !=
-		  MAP_FAILED, "mmap(): %s", strerror(errno));
+	pf_map_memory(area->type, hva(page), npages * PAGE_SIZE, area->fd,
+		      area->fd < 0 ? 0 : page % FZ_AREA_PAGES * PAGE_SIZE);
 	madvise(hva(page), npages * PAGE_SIZE, MADV_NOHUGEPAGE);
 
 	cut_ends(page, npages);
@@ -135,30 +103,26 @@ static void make_huge(unsigned int nr, bool zero)
 	madvise(hva(page), size, MADV_NOHUGEPAGE);
 }
 
-static void renew_area(unsigned int nr, enum fz_kind kind)
+static void renew_area(unsigned int nr, enum pf_memory type)
 {
 	struct fz_area *area = &fz_host.areas[nr];
 	int old = area->fd;
 
-	if (!fz_host.can_thp && (kind == FZ_THP || kind == FZ_THP_ZERO))
-		kind = FZ_ANON;
+	if (!fz_host.can_thp && (type == PF_THP || type == PF_THP_NEW))
+		type = PF_ANON;
 
-	area->kind = kind;
+	area->type = type;
 	area->fd = -1;
 	area->file_pages = FZ_AREA_PAGES;
-	if (kind == FZ_MEMFD || kind == FZ_FILE) {
-		area->fd = memfd_create("fuzz", MFD_CLOEXEC);
-		FZ_ASSERT(area->fd >= 0 && !ftruncate(area->fd, FZ_AREA_PAGES *
-						      PAGE_SIZE),
-			  "memfd: %s", strerror(errno));
-	}
-	fz_note("area %u: kind %u", nr, kind);
+	if (type == PF_MEMFD || type == PF_FILE)
+		area->fd = pf_memfd(FZ_AREA_PAGES * PAGE_SIZE);
+	fz_note("area %u: %s", nr, pf_memory_types[type].name);
 	map_new(nr * FZ_AREA_PAGES, FZ_AREA_PAGES);
 	if (old >= 0)
 		close(old);
 
-	if (kind == FZ_THP || kind == FZ_THP_ZERO)
-		make_huge(nr, kind == FZ_THP_ZERO);
+	if (type == PF_THP || type == PF_THP_NEW)
+		make_huge(nr, type == PF_THP_NEW);
 }
 
 static void change_protection(uint64_t page, uint64_t npages)
@@ -249,7 +213,7 @@ static void truncate_area(unsigned int nr)
 /* Punch a hole into the file below a shared mapping. */
 static void punch(uint64_t page)
 {
-	if (fz_host.areas[page / FZ_AREA_PAGES].kind != FZ_MEMFD ||
+	if (fz_host.areas[page / FZ_AREA_PAGES].type != PF_MEMFD ||
 	    !(fz_host.page[page] & FZ_WRITE))
 		return;
 
@@ -261,7 +225,7 @@ static void punch(uint64_t page)
 static bool writable(uint64_t page)
 {
 	return fz_host.page[page] & FZ_WRITE && !(fz_host.page[page] & FZ_POISON) &&
-	       !beyond_eof(page);
+	       !fz_beyond_eof(page);
 }
 
 /*
@@ -274,7 +238,7 @@ void fz_host_written(uint64_t page)
 	uint64_t block = page & ~(FZ_BLOCK - 1ul);
 
 	if (page >= FZ_WINDOW ||
-	    fz_host.areas[page / FZ_AREA_PAGES].kind == FZ_MEMFD ||
+	    fz_host.areas[page / FZ_AREA_PAGES].type == PF_MEMFD ||
 	    fz_host.page[page] & FZ_PRIVATE)
 		return;
 
@@ -306,7 +270,7 @@ static void write_pages(uint64_t page, uint64_t npages)
 static void poison(uint64_t page)
 {
 	if (!fz_host.can_poison || fz_host.poisoned == FZ_MAX_POISONED ||
-	    fz_host.areas[page / FZ_AREA_PAGES].kind != FZ_ANON || !writable(page))
+	    fz_host.areas[page / FZ_AREA_PAGES].type != PF_ANON || !writable(page))
 		return;
 
 	write_pages(page, 1);
@@ -351,7 +315,8 @@ void fz_host_change(void)
 	else if (what < 83)
 		punch(page);
 	else if (what < 97)
-		renew_area(nr, fz_chance(30) ? FZ_THP : fz_below(FZ_NR_KINDS));
+		renew_area(nr, fz_chance(30) ? PF_THP :
+				types[fz_below(ARRAY_SIZE(types))]);
 	else
 		poison(page);
 }
@@ -369,7 +334,7 @@ void fz_host_fill_holes(void)
 void fz_host_init(void)
 {
 	size_t size = (FZ_OWN + FZ_BLOCK) * PAGE_SIZE;
-	int fd = memfd_create("fuzz_sparse", MFD_CLOEXEC);
+	int fd = pf_memfd(FZ_SPARSE_FILE * PAGE_SIZE);
 	unsigned int i;
 
 	/* Else the kernel may tell of the poison when it is injected. */
@@ -382,13 +347,10 @@ void fz_host_init(void)
 			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
 	FZ_ASSERT(fz_host.mem != MAP_FAILED, "mmap()");
 	madvise(fz_host.mem, size, MADV_NOHUGEPAGE);
-	FZ_ASSERT(fd >= 0 && !ftruncate(fd, FZ_SPARSE_FILE * PAGE_SIZE) &&
-		  mmap(hva(FZ_WINDOW), FZ_SPARSE * PAGE_SIZE,
-		       PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) !=
-		  MAP_FAILED, "memfd");
+	pf_map_memory(PF_MEMFD, hva(FZ_WINDOW), FZ_SPARSE * PAGE_SIZE, fd, 0);
 
 	for (i = 0; i < FZ_NR_AREAS; i++) {
 		fz_host.areas[i].fd = -1;
-		renew_area(i, i % FZ_NR_KINDS);
+		renew_area(i, types[i % ARRAY_SIZE(types)]);
 	}
 }

@@ -5,12 +5,45 @@
  * a mapping goes away.
  *
  * Two states leave a decision to Linux: FZ_MAYBE is a page that is mapped or not,
- * FZ_ANY one whose mapping is of unknown size.  They come from VMAs that are
+ * FZ_ANY one whose mapping is of unknown size. They come from VMAs that are
  * cut in two, and from the legacy MMU, which maps the neighbours of a page that
  * the guest touches, and takes page tables back when it has too many.  Without
  * them, predictions are exact.
  */
 #include "fuzz.h"
+
+struct fz_facts fz_facts;
+struct fz_host fz_host;
+struct fz_vm fz_vm;
+
+bool fz_beyond_eof(uint64_t page)
+{
+	const struct fz_area *area = &fz_host.areas[page / FZ_AREA_PAGES];
+
+	if (page >= FZ_WINDOW)
+		return page >= FZ_PAGES;
+	return area->fd >= 0 && page % FZ_AREA_PAGES >= area->file_pages;
+}
+
+/* The result of reading a page: 0 or an errno */
+int fz_host_errno(uint64_t page)
+{
+	int err = 0;
+
+	if (page >= FZ_OWN)
+		return 0;
+
+	if (fz_beyond_eof(page))
+		err = EFAULT;
+	else if (page >= FZ_WINDOW)
+		err = 0;
+	else if (!(fz_host.page[page] & FZ_READ))
+		err = EFAULT;
+	else if (fz_host.page[page] & FZ_POISON)
+		err = EHWPOISON;
+
+	return err;
+}
 
 /* Where the page is in fz_slot.map; -1 if it can't ever be mapped. */
 static int64_t map_index(uint64_t page)
@@ -103,8 +136,8 @@ static bool block_has(const struct fz_slot *slot, uint64_t page, enum fz_map map
 }
 
 /*
- * The huge zero page of newer kernels takes the kernel's own path, which does not
- * care for a page table in its place.
+ * The huge zero page of newer kernels takes the kernel's own path, which replaces a
+ * page table.
  */
 static bool replaces_table(const struct fz_slot *slot, uint64_t page)
 {

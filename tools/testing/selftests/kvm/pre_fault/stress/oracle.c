@@ -23,7 +23,7 @@ uint64_t page_word(const struct area *area, unsigned int buf, unsigned int page,
 		   uint32_t version, unsigned int word)
 {
 	uint64_t value = (uint64_t)stress.tag << 48 |
-			 (uint64_t)(area->kind * NR_BUFS + buf) << 44 |
+			 (uint64_t)(area->type * NR_BUFS + buf) << 44 |
 			 (uint64_t)page << 32 | version;
 
 	return word ? ~value : value;
@@ -79,7 +79,7 @@ void page_store(struct area *area, unsigned int buf, unsigned int page,
 static uint64_t blank_word(const struct area *area, unsigned int buf,
 			   unsigned int page, unsigned int word)
 {
-	return area->kind == KIND_FILE ?
+	return area->type == TYPE_FILE ?
 	       page_word(area, buf, page, 0, word) : 0;
 }
 

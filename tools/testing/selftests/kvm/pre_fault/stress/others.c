@@ -55,7 +55,7 @@ void nx_main(struct worker *w)
 }
 
 /*
- * Take the VM and its vCPUs away from those who are using them. Another file in
+ * Take the VM and its vCPUs away from the threads that use them. Another file in
  * the place of each keeps the number from being reused.
  */
 static void close_vm(struct worker *w)

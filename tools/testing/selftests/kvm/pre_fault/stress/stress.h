@@ -2,7 +2,7 @@
 /*
  * Shared by the parts of pre_fault_stress_test.
  *
- * A VM has areas of guest memory, one for each kind of host memory, each in a
+ * A VM has areas of guest memory, one for each type of host memory, each in a
  * memslot of its own. An area has two buffers of host memory, of which one is in
  * the slot at a time. Every page of a buffer has a history of versions, and
  * carries the number of the one that it is in. oracle.c tells what may be seen
@@ -28,15 +28,20 @@
 #define AREA_STRIDE	(4 * SZ_2M)
 #define PLACE_STRIDE	(SZ_1G / 2)
 
-enum kind {
-	KIND_ANON,
-	KIND_THP,
-	KIND_MEMFD,
-	KIND_FILE,	/* private, over the page cache */
-	NR_KINDS,
+enum type {
+	TYPE_ANON,
+	TYPE_THP,
+	TYPE_MEMFD,
+	TYPE_FILE,	/* private, over the page cache */
+	NR_TYPES,
 };
 
-extern const char * const kind_names[NR_KINDS];
+extern const enum pf_memory stress_types[NR_TYPES];
+
+static inline const char *type_name(unsigned int type)
+{
+	return pf_memory_types[stress_types[type]].name;
+}
 
 /* The results of the test */
 enum verdict {
@@ -138,12 +143,12 @@ struct buffer {
 };
 
 struct area {
-	enum kind kind;
+	enum type type;
 	unsigned int slot;
 	struct buffer bufs[NR_BUFS];
 	struct dirty *dirty;
 
-	/* For who changes the memslot */
+	/* Taken to change the memslot */
 	pthread_mutex_t mutex;
 	/* Odd while the memslot is deleted, created or moved */
 	uint32_t seq;
@@ -204,7 +209,7 @@ struct stress {
 	/* Loops of the guest over its pages, without an exit to here */
 	unsigned int repeat;
 	bool no_pre_fault;
-	bool kinds[NR_KINDS];
+	bool types[NR_TYPES];
 	bool enabled[NR_ALL_OPS];
 
 	struct shared {
@@ -236,7 +241,7 @@ struct stress {
 extern struct stress stress;
 extern const char * const op_names[NR_ALL_OPS];
 
-/* Numbers that only depend on the seed and on who asks */
+/* Numbers that only depend on the seed and on the thread */
 uint64_t rnd(struct worker *w);
 unsigned int rnd_below(struct worker *w, unsigned int limit);
 bool rnd_one_in(struct worker *w, unsigned int n);
@@ -267,6 +272,24 @@ void stress_fail(enum verdict v, const struct area *area, unsigned int page,
 		 const char *fmt, ...) __printf(4, 5);
 struct worker *add_worker(const char *name, void (*fn)(struct worker *w));
 void note(struct history *h, struct worker *w, enum op op, uint32_t version);
+
+/* Pages of a buffer */
+struct range {
+	struct area *area;
+	unsigned int buf;
+	unsigned int first;
+	unsigned int nr;
+	void *mem;
+	size_t size;
+};
+
+/* mm.c */
+struct range choose_range(struct worker *w);
+
+static inline struct page *range_page(struct range *r, unsigned int i)
+{
+	return &r->area->bufs[r->buf].pages[r->first + i];
+}
 
 /* oracle.c */
 uint64_t page_word(const struct area *area, unsigned int buf, unsigned int page,

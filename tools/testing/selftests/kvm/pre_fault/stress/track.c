@@ -6,10 +6,8 @@
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
-#include <poll.h>
 #include <linux/mman.h>
 #include <linux/userfaultfd.h>
-#include <sys/syscall.h>
 
 #include "stress.h"
 
@@ -43,7 +41,7 @@ void track_end(struct worker *w, struct area *area, unsigned int buf,
 			    buf);
 
 	/* The bit of a file's page goes with its PTE. */
-	if (area->kind == KIND_MEMFD || !LOAD(soft_dirty_seq) ||
+	if (area->type == TYPE_MEMFD || !LOAD(soft_dirty_seq) ||
 	    !rnd_one_in(w, CHECK_ONE_IN))
 		return;
 	if (!(pf_pagemap(mem) & PAGEMAP_SOFT_DIRTY) &&
@@ -148,35 +146,29 @@ static void protect_some(struct worker *w, int fd)
 	unsigned int nr = 1 + rnd_below(w, min_t(unsigned int, MAX_WP_PAGES,
 						 stress.npages - first));
 	void *mem = b->mem + first * PAGE_SIZE;
-	struct uffdio_register reg = {
-		.range = { (unsigned long)mem, nr * PAGE_SIZE },
-		.mode = UFFDIO_REGISTER_MODE_WP,
-	};
 
 	/* Some of it may be unmapped right now. */
-	if (ioctl(fd, UFFDIO_REGISTER, &reg))
+	if (__pf_uffd_register(fd, mem, nr * PAGE_SIZE, UFFDIO_REGISTER_MODE_WP))
 		return;
 
 	for (; nr; nr--, first++, mem += PAGE_SIZE)
 		protect_page(w, fd, &b->pages[first], mem);
 }
 
-/* Let the write go on that was stopped. */
+/* Let the writes go on that were stopped. */
 static void resolve(struct worker *w, int fd)
 {
-	struct area *area;
-	struct uffd_msg msg;
+	struct area *area = NULL;
 	struct page *p;
 	void *mem;
 
-	while (read(fd, &msg, sizeof(msg)) == sizeof(msg)) {
-		mem = (void *)(msg.arg.pagefault.address & ~(PAGE_SIZE - 1));
+	while ((mem = pf_uffd_poll(fd, 1))) {
 		p = page_at(mem, &area);
 		TEST_ASSERT(p, "userfaultfd: %p is in no buffer", mem);
 		STORE(p->write_protected, false);
 		TEST_ASSERT(!uffd_protect(fd, mem, false) || stopping(),
 			    "userfaultfd: a page of %s can't be unprotected: %s",
-			    kind_names[area->kind], strerror(errno));
+			    type_name(area->type), strerror(errno));
 		w->progress++;
 	}
 }
@@ -184,11 +176,10 @@ static void resolve(struct worker *w, int fd)
 /* Not all kernels write-protect the memory of files, too. */
 static int uffd_wp_open(void)
 {
-	struct uffdio_api api = { .api = UFFD_API };
-	int fd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	uint64_t features;
+	int fd = __pf_uffd_open(&features);
 
-	if (fd < 0 || (!ioctl(fd, UFFDIO_API, &api) &&
-		       api.features & UFFD_FEATURE_PAGEFAULT_FLAG_WP))
+	if (fd < 0 || features & UFFD_FEATURE_PAGEFAULT_FLAG_WP)
 		return fd;
 	close(fd);
 	return -1;
@@ -205,10 +196,7 @@ void uffd_main(struct worker *w)
 	}
 
 	while (!stopping()) {
-		struct pollfd p = { .fd = fd, .events = POLLIN };
-
-		if (poll(&p, 1, 1) > 0)
-			resolve(w, fd);
+		resolve(w, fd);
 		w->progress++;
 		now = pf_now();
 		if (now < next)
@@ -217,6 +205,6 @@ void uffd_main(struct worker *w)
 		protect_some(w, fd);
 	}
 
-	/* Everyone who waits goes on. */
+	/* All threads that wait go on. */
 	close(fd);
 }

@@ -19,33 +19,23 @@ static void buffer_make(struct area *area, unsigned int buf)
 {
 	size_t size = stress.npages * PAGE_SIZE;
 	struct buffer *b = &area->bufs[buf];
-	int flags = MAP_PRIVATE | MAP_ANONYMOUS;
 	unsigned int i;
 
 	b->fd = -1;
 	b->pages = calloc(stress.npages, sizeof(*b->pages));
 	TEST_ASSERT(b->pages, "calloc()");
 
-	if (area->kind == KIND_MEMFD || area->kind == KIND_FILE) {
-		b->fd = memfd_create("stress", MFD_CLOEXEC);
-		TEST_ASSERT(b->fd >= 0 && !ftruncate(b->fd, size),
-			    "memfd_create()");
-		flags = area->kind == KIND_FILE ? MAP_PRIVATE : MAP_SHARED;
-	}
+	if (area->type == TYPE_MEMFD || area->type == TYPE_FILE)
+		b->fd = pf_memfd(size);
 
-	if (area->kind == KIND_FILE) {
-		b->mem = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED,
-			      b->fd, 0);
-		TEST_ASSERT(b->mem != MAP_FAILED, "mmap()");
+	if (area->type == TYPE_FILE) {
+		b->mem = pf_map_memory(PF_MEMFD, NULL, size, b->fd, 0);
 		for (i = 0; i < stress.npages; i++)
 			page_store(area, buf, i, FILE_VERSION);
 		munmap(b->mem, size);
 	}
 
-	b->mem = pf_mmap(size, PROT_READ | PROT_WRITE, flags, b->fd);
-	TEST_ASSERT(b->mem != MAP_FAILED, "mmap()");
-	madvise(b->mem, size, area->kind == KIND_THP ? MADV_HUGEPAGE :
-						       MADV_NOHUGEPAGE);
+	b->mem = pf_map_memory(stress_types[area->type], NULL, size, b->fd, 0);
 }
 
 void area_set_slot(struct area *area, uint64_t gpa, unsigned int buf,
@@ -56,12 +46,12 @@ void area_set_slot(struct area *area, uint64_t gpa, unsigned int buf,
 				  area->bufs[buf].mem);
 }
 
-static void area_make(struct area *area, unsigned int i, enum kind kind)
+static void area_make(struct area *area, unsigned int i, enum type type)
 {
 	size_t size = stress.npages * PAGE_SIZE;
 	unsigned int buf;
 
-	area->kind = kind;
+	area->type = type;
 	area->slot = FIRST_SLOT + i;
 	area->gpa = place_gpa(i, 0);
 	area->period = 1;
@@ -117,7 +107,7 @@ void rnd_sleep(struct worker *w, unsigned int max_usecs)
 }
 
 /*
- * The same for who disturbs all vCPUs: on a slow machine they would get nowhere,
+ * The same for a thread that disturbs all vCPUs: on a slow machine they get nowhere,
  * unless one of them has got something done in between.
  */
 void pace(struct worker *w, unsigned int max_usecs)
@@ -203,10 +193,10 @@ void vm_make(void)
 	stress.vm = vm_create_with_vcpus(stress.nr_vcpus, guest_main, vcpus);
 	vm_arch_make(stress.vm);
 
-	stress.areas = calloc(NR_KINDS, sizeof(*stress.areas));
+	stress.areas = calloc(NR_TYPES, sizeof(*stress.areas));
 	TEST_ASSERT(stress.areas, "calloc()");
-	for (i = 0; i < NR_KINDS; i++) {
-		if (!stress.kinds[i])
+	for (i = 0; i < NR_TYPES; i++) {
+		if (!stress.types[i])
 			continue;
 		area_make(&stress.areas[stress.nr_areas], stress.nr_areas, i);
 		stress.nr_areas++;

@@ -5,7 +5,7 @@
 #include "../pre_fault.h"
 
 const bool pf_counts_mappings = true;
-const enum pf_backing pf_huge = PF_THP;
+const enum pf_memory pf_huge = PF_THP;
 const uint32_t pf_return_insn = 0xc3;
 
 bool pf_shadow_paging(void)

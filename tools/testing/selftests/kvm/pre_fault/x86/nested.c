@@ -193,7 +193,7 @@ static void expect_l2_word(struct kvm_vm *vm, uint64_t gpa)
  * KVM shadows L1's nested page tables, for which it has to notice all writes to
  * them: pre-faulting must not make them writable like the memory around.
  */
-void batch_shadow_pages(void)
+void nested_shadow_pages(void)
 {
 	struct kvm_vcpu *vcpu;
 	struct kvm_vm *vm = vm_create_with_one_vcpu(&vcpu, l1_remap);

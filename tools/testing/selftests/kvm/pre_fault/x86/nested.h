@@ -3,6 +3,6 @@
 #define SELFTEST_KVM_PRE_FAULT_NESTED_H
 
 void eopnotsupp_nested_guest(void);
-void batch_shadow_pages(void);
+void nested_shadow_pages(void);
 
 #endif /* SELFTEST_KVM_PRE_FAULT_NESTED_H */

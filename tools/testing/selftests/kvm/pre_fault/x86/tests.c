@@ -9,8 +9,8 @@
 
 #define NR_PAGES	16
 #define SIZE		(NR_PAGES * PAGE_SIZE)
-#define BATCH_PAGES	1024
-#define BATCH_SIZE	(BATCH_PAGES * PAGE_SIZE)
+#define MANY_PAGES	1024
+#define MANY_SIZE	(MANY_PAGES * PAGE_SIZE)
 
 /* The Accessed bit of a leaf SPTE, and what it takes to be present in EPT */
 #define NPT_ACCESSED	BIT_ULL(5)
@@ -110,9 +110,9 @@ static void before_set_cpuid(void)
 	struct kvm_sregs sregs, old_sregs;
 	struct kvm_regs regs;
 
-	vm_set_user_memory_region(vm, TEST_SLOT, 0, TEST_GPA, BATCH_SIZE,
-				  pf_mem(PF_ANON, BATCH_SIZE, 1));
-	pf_map(vcpu, TEST_GPA, BATCH_SIZE);
+	vm_set_user_memory_region(vm, TEST_SLOT, 0, TEST_GPA, MANY_SIZE,
+				  pf_mem(PF_ANON, MANY_SIZE, 1));
+	pf_map(vcpu, TEST_GPA, MANY_SIZE);
 
 	pf_guest_map(vm);
 	model = vm_vcpu_add(vm, 1, pf_guest_main);
@@ -128,7 +128,7 @@ static void before_set_cpuid(void)
 
 	vcpu_run(vcpu);
 	pf_guest_finish(vcpu);
-	pf_guest_no_fault(vcpu, PF_READ, TEST_GPA, BATCH_PAGES, 1, BATCH_PAGES);
+	pf_guest_no_fault(vcpu, PF_READ, TEST_GPA, MANY_PAGES, 1, MANY_PAGES);
 }
 
 /* How many SPTEs a line of the trace tells of, and what the first one is */
@@ -149,7 +149,7 @@ static unsigned int sptes_set(const char *line, unsigned long long *gfn,
 	return 0;
 }
 
-/* Nobody has accessed the page yet, and the SPTE says so. */
+/* The SPTE of a page that was not accessed yet is not Accessed. */
 static void not_accessed(void)
 {
 	static const char * const events[] = { "kvmmmu", NULL };
@@ -184,13 +184,13 @@ static void not_accessed(void)
 }
 
 /* Pre-faulted memory can be executed, too. */
-static void batch_exec(void)
+static void exec_pre_faulted(void)
 {
-	void *mem = pf_mem(PF_ANON, BATCH_SIZE, 1);
-	struct kvm_vcpu *vcpu = pf_memory_vcpu(0, mem, BATCH_SIZE);
+	void *mem = pf_mem(PF_ANON, MANY_SIZE, 1);
+	struct kvm_vcpu *vcpu = pf_memory_vcpu(0, mem, MANY_SIZE);
 
-	pf_map_pages(vcpu, TEST_GPA, BATCH_SIZE, BATCH_PAGES);
-	pf_guest_no_fault(vcpu, PF_EXEC, TEST_GPA, BATCH_PAGES, 1, BATCH_PAGES);
+	pf_map_pages(vcpu, TEST_GPA, MANY_SIZE, MANY_PAGES);
+	pf_guest_no_fault(vcpu, PF_EXEC, TEST_GPA, MANY_PAGES, 1, MANY_PAGES);
 }
 
 #define NX_HUGE_PAGES	"/sys/module/kvm/parameters/nx_huge_pages"
@@ -218,7 +218,7 @@ static void force_nx_huge_pages(void)
  * Code can't be run from a huge page then: KVM maps 4K where the guest did, and
  * a pre-fault is to fill the rest in, not to bring the huge page back.
  */
-static void batch_nx_huge_pages(void)
+static void nx_huge_pages_forced(void)
 {
 	struct kvm_vcpu *vcpu;
 	struct pf_stats d;
@@ -226,10 +226,10 @@ static void batch_nx_huge_pages(void)
 	void *mem;
 
 	force_nx_huge_pages();
-	mem = pf_mem(PF_THP, BATCH_SIZE, 1);
-	vcpu = pf_memory_vcpu(0, mem, BATCH_SIZE);
+	mem = pf_mem(PF_THP, MANY_SIZE, 1);
+	vcpu = pf_memory_vcpu(0, mem, MANY_SIZE);
 	d = pf_stats(vcpu);
-	pf_map(vcpu, TEST_GPA, BATCH_SIZE);
+	pf_map(vcpu, TEST_GPA, MANY_SIZE);
 	d = pf_stats_since(vcpu, &d);
 	if (!d.pages_2m)
 		pf_skip("KVM does not map huge pages here");
@@ -240,11 +240,11 @@ static void batch_nx_huge_pages(void)
 		    (long)d.pages_4k, (long)d.pages_2m);
 
 	nr = 512 - d.pages_4k;
-	pf_map_pages(vcpu, TEST_GPA, BATCH_SIZE, nr);
+	pf_map_pages(vcpu, TEST_GPA, MANY_SIZE, nr);
 	d = pf_guest_stats(vcpu, PF_EXEC, TEST_GPA, 512, 1);
 	TEST_ASSERT(d.taken == (pf_has_accessed_bit() ? 0 : d.fast),
 		    "%lu faults taken to run code", d.taken);
-	pf_guest_check(vcpu, TEST_GPA, BATCH_PAGES, 1);
+	pf_guest_check(vcpu, TEST_GPA, MANY_PAGES, 1);
 }
 
 const struct pf_test pf_arch_tests[] = {
@@ -254,8 +254,8 @@ const struct pf_test pf_arch_tests[] = {
 	PF_TEST(before_set_cpuid),
 	PF_TEST(eopnotsupp_nested_guest),
 	PF_TEST(not_accessed),
-	PF_TEST(batch_exec),
-	PF_TEST(batch_shadow_pages),
-	PF_TEST(batch_nx_huge_pages),
+	PF_TEST_BATCH(exec_pre_faulted),
+	PF_TEST_BATCH(nested_shadow_pages),
+	PF_TEST_BATCH(nx_huge_pages_forced),
 	{ }
 };
