@@ -5,14 +5,14 @@
 # where nobody calls the ioctl, as TAP: the same number of instructions, within
 # half a percent.
 #
-#   cost.sh MACHINE...
+#   overhead.sh MACHINE...
 #
 # Environment: BUILD_PATH and BASE_BUILD, where the two kernels are,
 # KERNEL_IMAGE.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
-out=$BUILD_PATH/cost
+out=$BUILD_PATH/overhead
 limit=600
 most=0.5
 
@@ -70,7 +70,7 @@ END {
 		bad = percent > most || percent < -most ||
 		      events["base", key] != events["ours", key]
 		failed += bad
-		printf "%sok %d - cost: %s # base %.1f, ours %.1f, %+.2f %% (%d events)\n",
+		printf "%sok %d - overhead: %s # base %.1f, ours %.1f, %+.2f %% (%d events)\n",
 		       bad ? "not " : "", i, key, b, o, percent,
 		       events["base", key]
 	}
@@ -79,7 +79,7 @@ END {
 	for (i = 1; i <= m; i++) {
 		bad = rows[machine[i]] < 12
 		failed += bad
-		printf "%sok %d - cost: %s: %d costs measured\n",
+		printf "%sok %d - overhead: %s: %d results\n",
 		       bad ? "not " : "", ++n, machine[i], rows[machine[i]]
 	}
 	print "1.." n
