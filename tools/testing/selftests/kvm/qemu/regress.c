@@ -11,7 +11,6 @@
 #define _GNU_SOURCE
 #include <err.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -22,6 +21,7 @@
 #include <unistd.h>
 
 #define DIR		"/regress/"
+#define OUTPUT		"/tmp/regress"
 #define MAX_ARGS	16
 #define SPACE		"\n "
 #define KSFT_SKIP	4
@@ -40,33 +40,6 @@ static double now(void)
 	return t.tv_sec + t.tv_nsec / 1e9;
 }
 
-/* The end of it all is what says why */
-static void keep(const char *data, size_t len)
-{
-	size_t over;
-
-	if (used + len > MAX_OUTPUT) {
-		over = used + len - MAX_OUTPUT;
-		memmove(output, output + over, used - over);
-		used -= over;
-	}
-	memcpy(output + used, data, len);
-	used += len;
-	output[used] = '\0';
-}
-
-/* False when there is nothing more to come */
-static bool take_output(int fd)
-{
-	char buf[1024];
-	ssize_t n;
-
-	n = read(fd, buf, sizeof(buf));
-	if (n > 0)
-		keep(buf, n);
-	return n > 0;
-}
-
 static void start(char *argv[], int out)
 {
 	int null = open("/dev/null", O_RDONLY);
@@ -83,43 +56,36 @@ static void start(char *argv[], int out)
 /* The wait status of the command, or -1 if it was not over in time */
 static int run(char *argv[], double limit)
 {
+	int fd = open(OUTPUT, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	double end = now() + limit;
-	struct pollfd poll_fd;
-	bool late = false;
-	int fds[2], status;
+	int status = 0;
+	ssize_t len;
 	pid_t pid;
 
-	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK))
-		err(1, "pipe2");
-	used = 0;
-	output[0] = '\0';
-	pid = fork();
+	pid = fd < 0 ? -1 : fork();
 	if (pid < 0)
-		err(1, "fork");
+		err(1, "fork, or " OUTPUT);
 	if (!pid)
-		start(argv, fds[1]);
+		start(argv, fd);
 	setpgid(pid, pid);
-	close(fds[1]);
-
-	poll_fd = (struct pollfd) { .fd = fds[0], .events = POLLIN };
-	while (waitpid(pid, &status, WNOHANG) != pid) {
-		late = now() > end;
-		if (late) {
-			kill(-pid, SIGKILL);
-			waitpid(pid, &status, 0);
-			break;
-		}
-		poll(&poll_fd, 1, 20);
-		/* Closed, but not over: do not spin */
-		if (!take_output(fds[0]) && poll_fd.revents & POLLHUP)
-			usleep(20000);
+	while (status >= 0 && waitpid(pid, &status, WNOHANG) != pid) {
+		if (now() > end)
+			status = -1;
+		usleep(20000);
 	}
-	/* Whom it left behind */
+	/* Those that it left behind, too */
 	kill(-pid, SIGKILL);
-	while (take_output(fds[0]))
-		;
-	close(fds[0]);
-	return late ? -1 : status;
+	if (status < 0)
+		waitpid(pid, NULL, 0);
+
+	/* The end of the output says why. */
+	if (lseek(fd, -MAX_OUTPUT, SEEK_END) < 0)
+		lseek(fd, 0, SEEK_SET);
+	len = read(fd, output, MAX_OUTPUT);
+	used = len < 0 ? 0 : len;
+	output[used] = '\0';
+	close(fd);
+	return status;
 }
 
 static char *last_line(void)
