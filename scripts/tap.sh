@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
-# Result lines for the check-* scripts, sourced after env.sh. A script sets
-# "names" to its tests, calls "tap_start", and then "result" once for each.
-# With -l the names are listed, with T=NAME only one of them is reported.
+# Result lines for the check-* scripts, sourced after env.sh; scripts/test numbers
+# them. A script sets "names" to its tests, calls "tap_start", and then "result" once
+# for each. With -l the names are listed, with T=NAME only one of them is reported.
 
 tap_count=0
 tap_bad=0
@@ -32,7 +32,7 @@ result() {
 		tap_bad=$((tap_bad + 1))
 		[[ ! -s ${3:-} ]] || tail -n 40 "$3" | sed 's/^/# /'
 	fi
-	echo "$verdict $tap_count - $1"
+	echo "$verdict - $1"
 }
 
 # Each name must have been reported by now.

@@ -28,8 +28,8 @@ boot()
 	fi
 	rm -rf "$dir"
 	mkdir -p "$dir"
-	if ! KERNEL=$image INITRD=$BUILD_PATH/initramfs.cpio.gz LIMIT=900 MODE=$mode SMP=2 \
-		"$here/boot.sh" "$machine" "$dir" bench "$@" |
+	if ! KERNEL=$image INITRD=$BUILD_PATH/initramfs.cpio.gz LIMIT=900 MODE=$mode \
+		"$here/boot.sh" "$machine" "$dir" pre_fault_perf_test "$@" |
 			tee "$dir/output" |
 			sed -un "s/^\(pages\|vcpus\),/$kernel,&/p"; then
 		failed=1
@@ -59,9 +59,9 @@ for kernel; do
 	upstream)	large= ;;
 	ours)		large=,4G,16G,64G ;;
 	esac
-	boot $kernel show types
-	boot $kernel show 512M -s anon,memfd,file -b 512M
-	boot $kernel show sizes -g -s alias \
+	boot "$kernel" show types
+	boot "$kernel" show 512M -s anon,memfd,file -b 512M
+	boot "$kernel" show sizes -g -s alias \
 		-b 2M,8M,32M,64M,256M,"1G$large"
 done
 # Elsewhere the page tables are changed by one vCPU at a time.

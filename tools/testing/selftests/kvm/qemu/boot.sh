@@ -1,72 +1,60 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Boots one of the lab's machines and waits until it is over.
+# Boot a machine of the table "machines", and wait until it is over.
 #
-#   boot.sh MACHINE DIR [INIT-ARGS...]
+#   boot.sh MACHINE DIR PROGRAM [ARGUMENT...]
 #
-# DIR takes everything that the run leaves behind, first of all the console
-# log, DIR/console. Environment: KERNEL, INITRD; LIMIT, in seconds; APPEND,
-# more kernel parameters; GCOV=yes, for the coverage of a kernel that has some
+# Init runs the program. DIR takes everything that the run leaves behind, first of
+# all the console log, DIR/console. Environment: KERNEL, INITRD; LIMIT, in seconds;
+# APPEND, more kernel parameters; GCOV=yes, for the coverage of a kernel that has some
 # to tell, in DIR/gcov (not with show and smp); and MODE:
 #   log    nothing is shown (default)
 #   show   what the program writes is shown as it comes, the kernel's words are
 #          not; the clock counts instructions, so that numbers repeat
 #   count  as log, and the clock counts the instructions of SMP (1) CPUs; more than
 #	   one take turns, and need QEMU 8.1
-#   smp    as show, but SMP (2) CPUs run at once, and the clock is the host's
+#   smp    as show, but two CPUs run at once, and the clock is the host's
 #   shell  the console is here
 # Fails unless init's last line says "exit status 0". A machine of QEMU's that has not
 # come to init in BOOT_LIMIT (240) seconds is started once more: its four CPUs have
 # been seen to wait for each other at boot. The first console is in DIR/hung then.
 set -eu
 
-machine=$1
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/table.sh"
+read_table "$here/machines"
+[ -n "${machines[$1]:-}" ] || { echo "$here/machines: no machine $1" >&2; exit 2; }
+read -r arch emulator cpu memory _ _ params <<< "${machines[$1]}"
 dir=$2
 shift 2
 mode=${MODE:-log}
 limit=${LIMIT:-900}
 boot_limit=${BOOT_LIMIT:-240}
-cpus=(-accel "tcg,thread=multi" -smp 4)
 log=$dir/console
 cmdline="loglevel=5 panic=-1 watchdog_thresh=30 secretmem.enable=1"
-
-case $machine in
-arm64)		params='' cpu=max ;;
-arm64-nvhe)	params='' cpu=cortex-a57 ;;
-amd)		params='' ;;
-amd-legacy)	params='kvm.tdp_mmu=0' ;;
-amd-nonpt)	params='kvm_amd.npt=0' ;;
-intel)		params='' ;;
-intel-noad)	params='kvm_intel.eptad=0' ;;
-intel-noept)	params='kvm_intel.ept=0' ;;
-intel-legacy)	params='kvm.tdp_mmu=0' ;;
-intel-legacy-noad)
-		params='kvm.tdp_mmu=0 kvm_intel.eptad=0' ;;
-intel-real-nx)	params='kvm_intel.unrestricted_guest=0 kvm.nx_huge_pages=force' ;;
-*)		echo "boot.sh: no machine '$machine'" >&2; exit 2 ;;
-esac
 
 # Without an accelerator QEMU emulates SVM with nested paging, but no VMX. 4G are
 # two nodes here, and the second has a whole 1G page to give. A busy host may be
 # late with the tick that is looked for at boot.
-qemu_x86_64()
+board_x86_64()
 {
+	binary=qemu-system-x86_64
 	second=/dev/ttyS1
 	cmdline="console=ttyS0,115200 $cmdline no_timer_check"
 	nodes="numa=fake=2"
-	board=(-machine q35 -cpu "EPYC,+svm,+npt" -m 4G)
-	qemu qemu-system-x86_64 "$@"
+	board=(-machine q35)
 }
 
 # The board has one serial line, and no PCI device with registers to be mapped.
 # Its memory begins at 1G: of 3G above 4G, the lowest are free for a 1G page.
-qemu_arm64()
+board_arm64()
 {
+	binary=qemu-system-aarch64
 	second=/dev/hvc0
 	cmdline="console=ttyAMA0 $cmdline"
 	nodes=''
-	board=(-machine "virt,virtualization=on,gic-version=3" -cpu "$cpu" -m 6G
+	board=(-machine "virt,virtualization=on,gic-version=3"
 	       -device pci-testdev -device virtio-serial-device)
 	case $mode in
 	log|shell)
@@ -75,7 +63,6 @@ qemu_arm64()
 			-numa "node,memdev=low,cpus=0-1"
 			-numa "node,memdev=high,cpus=2-3") ;;
 	esac
-	qemu qemu-system-aarch64 "$@"
 }
 
 # The arguments that give the second line to stdio or to file:PATH
@@ -90,61 +77,46 @@ second_to()
 	esac
 }
 
-# qemu BINARY -- INIT-ARGS...
-qemu()
+boot_qemu()
 {
-	local binary=$1 extra="$nodes hugepagesz=1G hugepages=1" line=()
+	local binary second nodes board extra line=()
+	local cpus=(-accel "tcg,thread=multi" -smp 4)
 
-	shift
+	"board_$arch"
+	extra="$nodes hugepagesz=1G hugepages=1"
 	if [ "${GCOV:-}" = yes ]; then
 		cmdline+=" lab_gcov=$second"
+		second_to "file:$dir/gcov"
 	fi
-	case $mode in
-	show|smp)	extra="lab_tty=$second" ;;
-	count)		extra='' ;;
-	esac
-	set -- -nodefaults -no-user-config -no-reboot -display none \
-		"${board[@]}" -kernel "$KERNEL" -initrd "$INITRD" \
-		-append "$cmdline $extra $params ${APPEND:-} $*"
 	# On stderr it lists what it does not emulate of an EPYC
+	exec 2> "$dir/emulator"
 	case $mode in
-	shell)
-		exec "$binary" "$@" "${cpus[@]}" \
-			-serial mon:stdio 2> "$dir/emulator"
-		;;
-	show)
-		second_to stdio
-		exec "$binary" "$@" -accel tcg -smp 1 \
-			-icount shift=0,sleep=off -seed 1 -monitor none \
-			-serial "file:$log" "${line[@]}" \
-			< /dev/null 2> "$dir/emulator"
-		;;
-	count)
-		exec "$binary" "$@" -accel tcg -smp "${SMP:-1}" \
-			-icount shift=0,sleep=off -seed 1 \
-			-monitor none -serial "file:$log" \
-			< /dev/null > "$dir/emulator" 2>&1
-		;;
-	smp)
-		second_to stdio
-		exec "$binary" "$@" -accel tcg,thread=multi -smp "${SMP:-2}" \
-			-monitor none -serial "file:$log" "${line[@]}" \
-			< /dev/null 2> "$dir/emulator"
-		;;
-	*)
-		if [ "${GCOV:-}" = yes ]; then
-			second_to "file:$dir/gcov"
-		fi
-		exec "$binary" "$@" "${cpus[@]}" \
-			-monitor none -serial "file:$log" "${line[@]}" \
-			< /dev/null > "$dir/emulator" 2>&1
-		;;
+	show|smp)	extra="lab_tty=$second"
+			second_to stdio ;;
+	count)		extra=''
+			exec >&2 ;;
+	log)		exec >&2 ;;
 	esac
+	case $mode in
+	show|count)	cpus=(-accel tcg -smp "${SMP:-1}" -icount "shift=0,sleep=off"
+			      -seed 1) ;;
+	smp)		cpus[3]=2 ;;
+	esac
+	if [ "$mode" = shell ]; then
+		line=(-serial mon:stdio)
+	else
+		line=(-monitor none -serial "file:$log" "${line[@]}")
+		exec < /dev/null
+	fi
+	exec "$binary" -nodefaults -no-user-config -no-reboot -display none \
+		"${board[@]}" -cpu "$cpu" -m "$memory" -kernel "$KERNEL" \
+		-initrd "$INITRD" -append "$cmdline $extra $params ${APPEND:-} -- $*" \
+		"${cpus[@]}" "${line[@]}"
 }
 
 # Bochs emulates VMX with EPT, and boots from nothing simpler than a CD.
 # Without a way to reset, a panic, a reboot and a power-off all end it.
-bochs_rc()
+boot_bochs()
 {
 	local cd=$dir/cd lib=/usr/lib/syslinux/modules/bios
 
@@ -162,7 +134,7 @@ bochs_rc()
 		PROMPT 0
 		LABEL lab
 		KERNEL bzimage
-		APPEND initrd=initrd $cmdline reboot=t $params ${APPEND:-} $*
+		APPEND initrd=initrd $cmdline reboot=t $params ${APPEND:-} -- $*
 	EOF
 	xorriso -as mkisofs -quiet -o "$dir/cd.iso" -b isolinux.bin \
 		-c boot.cat -no-emul-boot -boot-load-size 4 -boot-info-table "$cd" \
@@ -170,8 +142,8 @@ bochs_rc()
 	rm -rf "$cd"
 
 	cat > "$dir/bochsrc" <<-EOF
-		cpu: model=broadwell_ult, count=1, ips=100000000, reset_on_triple_fault=0
-		memory: guest=1024, host=1024
+		cpu: model=$cpu, count=1, ips=100000000, reset_on_triple_fault=0
+		memory: guest=$((${memory%G} * 1024)), host=$((${memory%G} * 1024))
 		romimage: file=/usr/share/bochs/BIOS-bochs-latest, options=fastboot
 		vgaromimage: file=/usr/share/vgabios/vgabios.bin
 		display_library: rfb, options="timeout=0"
@@ -190,6 +162,8 @@ bochs_rc()
 	# warns. Not the default sound: it overflows a buffer without ALSA.
 	# Debian's Bochs starts in its debugger, which has to be told to go on
 	echo c > "$dir/debugger"
+	exec bochs -q -f "$dir/bochsrc" -rc "$dir/debugger" \
+		< /dev/null > "$dir/emulator" 2>&1
 }
 
 over()
@@ -199,42 +173,29 @@ over()
 
 stop()
 {
-	kill "$emulator" 2> /dev/null || :
+	kill "$pid" 2> /dev/null || :
 	sleep 0.5
-	kill -9 "$emulator" 2> /dev/null || :
+	kill -9 "$pid" 2> /dev/null || :
 }
 
 mkdir -p "$dir"
 dir=$(cd "$dir" && pwd)
 log=$dir/console
-case $machine in
-arm64*)		qemu=qemu_arm64 ;;
-*)		qemu=qemu_x86_64 ;;
-esac
 if [ "$mode" = shell ]; then
-	$qemu -- "$@"
+	"boot_$emulator" "$@"
 fi
 
 launch()
 {
 	: > "$log"
 	start=$SECONDS
-	case $machine in
-	intel*)
-		bochs_rc -- "$@"
-		bochs -q -f "$dir/bochsrc" -rc "$dir/debugger" \
-			< /dev/null > "$dir/emulator" 2>&1 &
-		;;
-	*)
-		$qemu -- "$@" &
-		;;
-	esac
-	emulator=$!
+	"boot_$emulator" "$@" &
+	pid=$!
 }
 
 hangs()
 {
-	[[ $machine != intel* && $mode == log && ! -e $dir/hung ]] &&
+	[[ $emulator == qemu && $mode == log && ! -e $dir/hung ]] &&
 		[ $((SECONDS - start)) -ge "$boot_limit" ] &&
 		! grep -aqE '^lab: up|lab\|' "$log"
 }
@@ -243,11 +204,11 @@ rm -f "$dir/hung"
 launch "$@"
 trap 'stop; exit 143' INT TERM HUP
 
-while kill -0 "$emulator" 2> /dev/null; do
+while kill -0 "$pid" 2> /dev/null; do
 	if over; then
 		# Powering off is a matter of moments
 		for _ in 1 2 3 4 5; do
-			kill -0 "$emulator" 2> /dev/null || break
+			kill -0 "$pid" 2> /dev/null || break
 			sleep 1
 		done
 		stop
@@ -265,6 +226,6 @@ while kill -0 "$emulator" 2> /dev/null; do
 	fi
 	sleep 1
 done
-wait "$emulator" 2> /dev/null || :
+wait "$pid" 2> /dev/null || :
 rm -f "$dir/cd.iso"
 grep -aq '^lab: exit status 0' "$log"

@@ -56,9 +56,7 @@ refused()
 echo "TAP version 13"
 echo "1..18"
 
-pre_fault --memory 96M --backing anon --kernel /guest/bzImage \
-	--initrd /guest/initrd --save $snapshot \
-	--append 'console=ttyS0 quiet panic=-1 noxsave' \
+boot_guest --memory 96M --backing anon --save $snapshot \
 	--command 'cp /bin/busybox /copy; md5sum /copy' > $log 2>&1
 result $? guest_boots_and_is_saved
 sed 's/^/# /' $log

@@ -30,7 +30,7 @@ boot()
 	# shellcheck disable=SC2086
 	if ! KERNEL=$path/kernel/$KERNEL_IMAGE LIMIT=$limit MODE=show \
 	     INITRD=$BUILD_PATH/initramfs.cpio.gz \
-		"$here/boot.sh" "$1" "$dir" run /bin/pre_fault_overhead_test $args \
+		"$here/boot.sh" "$1" "$dir" pre_fault_overhead_test $args \
 		> "$dir/output" 2> "$dir/boot"; then
 		tail -n 20 "$dir/console" "$dir/output" | sed 's/^/# /'
 	fi
@@ -70,18 +70,17 @@ END {
 		bad = percent > most || percent < -most ||
 		      events["base", key] != events["ours", key]
 		failed += bad
-		printf "%sok %d - overhead: %s # base %.1f, ours %.1f, %+.2f %% (%d events)\n",
-		       bad ? "not " : "", i, key, b, o, percent,
-		       events["base", key]
+		printf "%sok - overhead: %s # base %.1f, ours %.1f, %+.2f %% (%d events)\n",
+		       bad ? "not " : "", key, b, o, percent, events["base", key]
 	}
 	# A machine that measured next to nothing has shown nothing
 	m = split(machines, machine, " ")
 	for (i = 1; i <= m; i++) {
 		bad = rows[machine[i]] < 12
 		failed += bad
-		printf "%sok %d - overhead: %s: %d results\n",
-		       bad ? "not " : "", ++n, machine[i], rows[machine[i]]
+		printf "%sok - overhead: %s: %d results\n",
+		       bad ? "not " : "", machine[i], rows[machine[i]]
 	}
-	print "1.." n
+	print "1.." n + m
 	exit !!failed
 }'

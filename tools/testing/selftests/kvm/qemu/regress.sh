@@ -31,7 +31,7 @@ boot()
 	# The clocks of guests want a TSC that the host trusts
 	KERNEL=$path/kernel/$KERNEL_IMAGE INITRD=$initrd LIMIT=$limit MODE=log \
 	APPEND="tsc=reliable clocksource=tsc" \
-		"$here/boot.sh" "$machine" "$dir" run regress "$@" \
+		"$here/boot.sh" "$machine" "$dir" regress "$@" \
 		> /dev/null 2> "$dir/boot" || :
 	awk -v machine=regress -f "$here/tap.awk" "$dir/console" > "$dir/tap"
 }
@@ -56,14 +56,6 @@ worse()
 		END { for (name in base) print name }' "$out/base.tsv" "$@" | sort
 }
 
-# tap.awk's results about a run as a whole
-of_run()
-{
-	awk -v what="regress: $2" '
-		/^(not )?ok / { in_it = substr($0, index($0, "ok ") + 3) == what }
-		in_it' "$out/$1/tap"
-}
-
 count=0
 failures=0
 
@@ -73,16 +65,16 @@ result()
 	case $1 in
 	not*)	failures=$((failures + 1)) ;;
 	esac
-	echo "$1 $count - regress: $2"
+	echo "$1 - regress: $2"
 }
 
-# Of ours, for what the base is as good at
-judge_run()
+# The console of ours, if that of the base is clean: the last of tap.awk's results
+judge_console()
 {
-	local dir=$1 what=$2 base ours
+	local dir=$1 what="console clean" base ours
 
-	base=$(of_run base "$what")
-	ours=$(of_run "$dir" "$what")
+	base=$(sed -n "/ok regress: $what\$/,\$p" "$out/base/tap")
+	ours=$(sed -n "/ok regress: $what\$/,\$p" "$out/$dir/tap")
 	case $base/$ours in
 	*/ok*)		result ok "$dir: $what" ;;
 	ok*/*)		sed -n 's/^# *regress: //; /^#/p' <<< "$ours"
@@ -134,7 +126,8 @@ awk -F '\t' -v OFS='\t' -v tests="${TESTS:-}" '
 			t = name[i]
 			print t, t in base ? base[t] : "no result",
 			      t in ours ? ours[t] : "no result",
-			      said_base[t], said_ours[t], tries[t] + 0
+			      said_base[t] ? said_base[t] : "none",
+			      said_ours[t] ? said_ours[t] : "none", tries[t] + 0
 		}
 	}' "$BUILD_PATH/regress/tests" "$out/base.tsv" "${tsv[@]}" > "$out/table"
 
@@ -153,7 +146,7 @@ while IFS=$'\t' read -r name base ours said_base said_ours tries; do
 				     /^#/ { kept[++n] = $0 }
 				     END { for (i = 1; i <= n; i++) print kept[i] }' || :
 		done
-		result "not ok" "$name # base pass, ours $ours: ${said_ours:-none} ($tries runs)" ;;
+		result "not ok" "$name # base pass, ours $ours: $said_ours ($tries runs)" ;;
 	skip/skip)
 		result ok "$name # SKIP on both: ${said_base#SKIP }" ;;
 	*/pass)
@@ -164,7 +157,7 @@ while IFS=$'\t' read -r name base ours said_base said_ours tries; do
 done < "$out/table"
 
 for run in "${runs[@]}"; do
-	judge_run "$run" "console clean"
+	judge_console "$run"
 done
 # Without which all of the above says nothing
 if [ -n "${TESTS:-}" ]; then

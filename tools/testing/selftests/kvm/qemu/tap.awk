@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# Reads the console log of one machine, tells its TAP results (not numbered
-# yet) and two of its own: that the run came to its end, and that the kernel
-# had nothing to complain about.
+# Reads the console log of one machine, tells its TAP results, without numbers, and two
+# of its own: that the run came to its end, and that the kernel had nothing to
+# complain about.
 #
 #   awk -v machine=NAME [-v races=FILE] -f tap.awk CONSOLE
 #
@@ -17,8 +17,6 @@ BEGIN {
 	      "general protection|UBSAN|KASAN|page_table_check|" \
 	      "list_(add|del) corruption|refcount_t:|Call Trace:|" \
 	      "Out of memory: Killed"
-	# A cgroup's limit is no complaint, and has its call trace right below
-	oom = -99
 	# How much of the log before and after a complaint is shown, and of all
 	before = 5
 	after = 30

@@ -1,24 +1,19 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Makes the runs named, and one TAP stream of it all.
+# Make the runs of the table "machines", or those named, and one TAP stream of it all,
+# without numbers. With -n, print what they need instead: the kernels and initramfs of
+# the Makefile.
 #
-#   test.sh RUN...
+#   test.sh [-n] [RUN...]
 #
-# A run is named for its machine and, if that is not the selftest, for what is
-# done there: MACHINE-stress, MACHINE-fuzz, MACHINE-latency (with a clock that
-# counts instructions), MACHINE-cgroup (its tests that need cgroups),
-# MACHINE-guest (Linux in tools/kvm/pre_fault) or MACHINE-upstream (upstream's
-# test of its own ioctl).
-#
-# Environment: BUILD_PATH, KERNEL_IMAGE; T, the one test to run, or one of those
-# other programs;
-# DEBUG, the sanitizer whose kernel is wanted everywhere; BRIEF=1, for the slim
-# kernel everywhere; RELEASE=1, to take as long as befits a release; SEED, of
-# random numbers; JOBS, how many runs are made at the same time; TEST_ARGS, the
-# selftest's arguments instead of ours.
+# Environment: ARCH; BUILD_PATH, KERNEL_IMAGE; KERNEL_VERSION; T, the one test to run,
+# or what the table calls WHAT; CPU, the maker of the machines; DEBUG, the sanitizer
+# whose kernel is wanted everywhere; BRIEF=1, for the slim kernel everywhere, and fewer
+# runs; RELEASE=1, to take as long as befits a release; SEED, of random numbers; JOBS,
+# how many runs are made at the same time; TEST_ARGS, further arguments of the
+# selftest, which override those of the table.
 set -euf
-shopt -s extglob
 
 here=$(cd "$(dirname "$0")" && pwd)
 out=$BUILD_PATH/test
@@ -31,28 +26,76 @@ pending=()
 covered=()
 tty=
 [ ! -t 2 ] || tty=yes
-limit=1800
-[ "${RELEASE:-}" != 1 ] || limit=14400
 
-# Number the results in file $1 on from where the stream is
+. "$here/table.sh"
+read_table "$here/machines"
+
+die()
+{
+	echo "test.sh: $*" >&2
+	exit 2
+}
+
+# at_least WANTED VERSION
+at_least()
+{
+	printf '%s\n' "$@" | sort -CV
+}
+
+# has_test NAME FOLDER...: do the sources there have a test of that name?
+has_test()
+{
+	(cd "$here/../pre_fault" && find "${@:2}" -name '*.c' -exec cat {} +) |
+		grep -E "^\s*PF_TEST[A-Z_]*\($1\)" > /dev/null
+}
+
+# take RUN: what the table says of it
+take()
+{
+	read -r machine what base when kernel rounds seconds program <<< "${runs[$1]}"
+	read -r arch emulator _ _ slow limit _ <<< "${machines[$machine]}"
+	if [ "${RELEASE:-}" = 1 ]; then
+		rounds=${rounds#*/}
+		limit=${limit#*/}
+	fi
+	[ -z "${DEBUG:-}" ] || slow=${slow#*/}
+}
+
+# Is the run that was taken one of those that CPU=, BRIEF= and DEBUG= leave?
+chosen()
+{
+	case $base in
+	-*)	at_least "$KERNEL_VERSION" "${base#-}" ;;
+	*-)	at_least "${base%-}" "$KERNEL_VERSION" ;;
+	esac &&
+	[[ $arch == "$ARCH" && $machine == "${CPU:-}"* ]] &&
+	[[ $when == brief || -z ${BRIEF:-} ]] &&
+	[[ -z ${DEBUG:-} || $kernel != count* && $emulator:${CPU:-} != bochs: ]]
+}
+
+# The image that the run taken boots
+image()
+{
+	case $kernel:${BRIEF:-} in
+	count* | kasan:?*)	echo kernel ;;
+	slim:*)			echo "kernel${DEBUG:+-$DEBUG}" ;;
+	*)			echo "kernel-${DEBUG:-kasan}" ;;
+	esac
+}
+
+# What init runs
+command_line()
+{
+	sed "s/ N\\>/ ${rounds%/*}/; s/ S\\>/ ${slow%/*}/; s/ SEED\\>/ $seed/
+	     ${single:+s/ -t [^ ]*//; s/\$/ -t $single/}" <<< "$program"
+}
+
+# Pass the results in file $1 on.
 emit()
 {
-	local line
-
-	while IFS= read -r line; do
-		case $line in
-		"ok "*)
-			count=$((count + 1))
-			line="ok $count ${line#ok }"
-			;;
-		"not ok "*)
-			count=$((count + 1))
-			failures=$((failures + 1))
-			line="not ok $count ${line#not ok }"
-			;;
-		esac
-		printf '%s\n' "$line"
-	done < "$1"
+	cat "$1"
+	count=$((count + $(grep -cE '^(not )?ok ' "$1" || :)))
+	failures=$((failures + $(grep -c '^not ok ' "$1" || :)))
 }
 
 say()
@@ -61,108 +104,33 @@ say()
 	echo "# $*"
 }
 
-# The sanitizers make Bochs and the legacy MMU too slow: those, and arm64, have them
-# only with DEBUG. Latency is measured in the slim kernel's instructions, and Linux in a
-# Linux takes its time.
-kernel_for()
-{
-	case $1 in
-	*-latency | *-guest)
-		echo kernel ;;
-	intel* | arm64* | amd-legacy*)
-		echo "kernel${DEBUG:+-$DEBUG}" ;;
-	*)	if [ -n "${BRIEF:-}" ]; then
-			echo kernel
-		else
-			echo "kernel-${DEBUG:-kasan}"
-		fi ;;
-	esac
-}
-
-# Two CPUs wait for each other's locks, but where instructions are counted, QEMU
-# before 8.1 does not let them take turns.
-count_cpus()
-{
-	local version
-
-	version=$(qemu-system-x86_64 --version |
-		sed -n 's/.* version \([0-9]*\.[0-9]*\).*/\1/p')
-	if printf '%s\n' 8.1 "$version" | sort -CV; then
-		echo 2
-	else
-		echo 1
-	fi
-}
-
-# The program that init runs, on the kernel command line. Bochs has one CPU, and a
-# slow one: fewer rounds, and more time for each.
-program_for()
-{
-	local seconds=60 calls=25000 rounds=100 slow=3
-
-	case $1:${DEBUG:-} in
-	arm64*:?*)	slow=16 ;;
-	esac
-	if [ "${RELEASE:-}" = 1 ]; then
-		seconds=600
-		calls=1000000
-		rounds=1000
-	fi
-	case $1 in
-	intel*-fuzz)	echo "run /bin/pre_fault_fuzz_test -n $((calls / 10)) -r $seed" ;;
-	*-stress)	echo "run /bin/pre_fault_stress_test -t $seconds -s 4 -r $seed" ;;
-	amd-legacy-fuzz)
-			echo "run /bin/pre_fault_fuzz_test -n $((calls * 2 / 5)) -r $seed" ;;
-	*-fuzz)		echo "run /bin/pre_fault_fuzz_test -n $calls -r $seed" ;;
-	*-latency)	echo "run /bin/pre_fault_latency_test $only" ;;
-	*-guest)	echo "run /bin/guest_test" ;;
-	*-upstream)	echo "run regress" ;;
-	*-cgroup)	echo "run /bin/pre_fault_latency_test -s 30 ${only:--t cgroup_*}" ;;
-	# The legacy MMU maps one page at a time: no race is one with a batch.
-	# intel-legacy has those races, too.
-	amd-legacy)	echo "test ${t:--g !(race/host_pages)} ${TEST_ARGS:--s 3 -r $rounds}" ;;
-	intel-legacy-noad)
-			echo "test ${t:--B} ${TEST_ARGS:--s 5 -r 10}" ;;
-	intel)		echo "test $t ${TEST_ARGS:--s 5 -r 25}" ;;
-	intel*)		echo "test $t ${TEST_ARGS:--s 5 -r 10}" ;;
-	# Races with the host are the same there as with VHE.
-	arm64-nvhe)
-			echo "test ${t:--g !(race/host_*)}" \
-			     "${TEST_ARGS:--s $slow -r $((rounds / 5))}" ;;
-	arm64*)		echo "test $t ${TEST_ARGS:--s $slow -r $((rounds / 5))}" ;;
-	*)		echo "test $t ${TEST_ARGS:--s 3 -r $rounds}" ;;
-	esac
-}
-
 start()
 {
-	local run=$1 dir=$out/$1 mode=log cpus=1 gcov='' kernel what
-	local initrd=initramfs
+	local run=$1 dir=$out/$1 mode=log cpus=1 gcov='' initrd=initramfs image words
 
-	case $run in
-	# A restored guest's clock jumps where the machine's TSC is not stable.
-	*-guest)
-		initrd=initramfs-guest
-		mode=count ;;
-	*-latency)
-		mode=count
-		cpus=$(count_cpus) ;;
+	take "$run"
+	case $kernel in
+	# Two CPUs wait for each other's locks, but where instructions are counted,
+	# QEMU before 8.1 does not let them take turns.
+	count2)	! at_least 8.1 "$(qemu-system-x86_64 --version |
+			sed -n 's/.* version \([0-9]*\.[0-9]*\).*/\1/p')" || cpus=2 ;;&
+	count*)	mode=count ;;
 	esac
-	kernel=$(kernel_for "$run")
-	what=$(program_for "$run")
-	if [ "$kernel" = kernel-kasan ]; then
+	[ "$program" != guest_test ] || initrd=initramfs-guest
+	image=$(image)
+	if [ "$image" = kernel-kasan ]; then
 		gcov=yes
 		covered+=("$dir")
 	fi
+	[ "$what" != test ] || program+=" ${TEST_ARGS:-}"
+	read -ra words <<< "$(command_line)"
 	rm -rf "${dir:?}"
 	mkdir -p "$dir"
-	say "$run: $kernel boots to $what (log in $dir/console)"
-	# shellcheck disable=SC2086
-	KERNEL=$BUILD_PATH/$kernel/$KERNEL_IMAGE \
-	INITRD=$BUILD_PATH/$initrd.cpio.gz LIMIT=${LIMIT:-$limit} MODE=$mode \
-	SMP=$cpus GCOV=$gcov \
-		"$here/boot.sh" "${run%-@(stress|fuzz|latency|cgroup|guest|upstream)}" \
-		"$dir" $what \
+	say "$run: $image boots to ${words[*]} (log in $dir/console)"
+	KERNEL=$BUILD_PATH/$image/$KERNEL_IMAGE \
+	INITRD=$BUILD_PATH/$initrd.cpio.gz LIMIT=${LIMIT:-$((${limit%/*} * 60))} \
+	MODE=$mode SMP=$cpus GCOV=$gcov \
+		"$here/boot.sh" "$machine" "$dir" "${words[@]}" \
 		> /dev/null 2> "$dir/boot" &
 	pid_of[$run]=$!
 	started[$run]=$SECONDS
@@ -206,35 +174,53 @@ stop_all()
 	wait
 	exit "${1:-130}"
 }
-trap 'stop_all 130' INT TERM
-trap 'stop_all $?' EXIT
 
-# Find the program that has the test.
-program=$t
-only=
-if [ -n "$t" ] && find "$here/../pre_fault/latency" -name '*.c' -exec cat {} + |
-		grep -xF -e "	PF_TEST($t)," > /dev/null; then
-	only="-t $t"
-	case $t in
-	cgroup_*)	program=cgroup ;;
-	*)		program=count ;;
-	esac
-fi
-for run; do
-	case $program:$run in
-	:* | stress:*-stress | fuzz:*-fuzz | latency:*-latency | \
-	latency:*-cgroup | cgroup:*-cgroup | count:*-latency | guest:*-guest | \
-	upstream:*-upstream)
-		pending+=("$run") ;;
-	stress:* | fuzz:* | latency:* | cgroup:* | count:* | guest:* | scan:* | \
-	upstream:* | \
-	*-stress | *-fuzz | *-latency | *-cgroup | *-guest | *-upstream)
-		;;
-	*)
-		pending+=("$run") ;;
-	esac
+need=
+[ "${1:-}" != -n ] || { need=yes; shift; }
+for name; do
+	[ -n "${runs[$name]:-}" ] || die "no run $name in $here/machines"
 done
 
+# What T= asks for, and the single test that it names
+asked=$t
+single=
+if [[ $t == cgroup_* ]]; then
+	asked=cgroup single=$t
+elif [ -n "$t" ] && ! printf '%s\n' "${runs[@]}" | grep -q "^[^ ]* $t "; then
+	single=$t
+	if has_test "$t" latency; then
+		asked=latency
+	elif has_test "$t" api mapping race "${ARCH/x86_64/x86}"; then
+		asked="test"
+	fi
+fi
+
+names=("$@")
+[ $# -gt 0 ] || names=("${!runs[@]}")
+mapfile -t pending < <(
+	for name in "${names[@]}"; do
+		take "$name"
+		[ $# -gt 0 ] || chosen || continue
+		if [[ -z $t || $what == "$asked" ||
+		      -z $single && $program == "pre_fault_${t}_test"* ]]; then
+			echo "$seconds $name"
+		fi
+	done | sort -rn | cut -d ' ' -f 2
+)
+
+if [ -n "$need" ]; then
+	for name in "${pending[@]}"; do
+		take "$name"
+		image
+		[ "$program" != guest_test ] || echo initramfs-guest
+	done | sort -ru
+	exit
+fi
+
+[ ${#pending[@]} -gt 0 ] || [ "$t" = scan ] ||
+	die "nothing to run${t:+ for T=$t}${CPU:+ on CPU=$CPU}"
+trap 'stop_all 130' INT TERM
+trap 'stop_all $?' EXIT
 mkdir -p "$out"
 echo "TAP version 13"
 
