@@ -4,12 +4,6 @@
 
 #include <linux/kvm_host.h>
 
-struct tdp_iter;
-
-bool kvm_tdp_mmu_has_root(struct kvm_vcpu *vcpu);
-bool kvm_tdp_mmu_pre_fault_pt_in_use(u64 spte);
-bool kvm_tdp_mmu_pre_fault_link(struct kvm_vcpu *vcpu, struct tdp_iter *iter);
-
 #ifdef CONFIG_HAVE_KVM_PRE_FAULT_BATCH
 int kvm_mmu_pre_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size);
 #else

@@ -3,8 +3,8 @@
 #define __KVM_X86_MMU_PRE_FAULT_TDP_H
 
 /*
- * What pre-faults do with the page tables of the TDP MMU.  mmu_lock is held for
- * read, inside an RCU read section, unless said otherwise.
+ * Helpers to inspect and link page tables of the TDP MMU for pre-faults.  mmu_lock
+ * is held for read, inside an RCU read section, unless said otherwise.
  */
 #include <linux/gfp.h>
 #include <linux/slab.h>

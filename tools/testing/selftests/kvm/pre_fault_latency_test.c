@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The worst that KVM_PRE_FAULT_MEMORY may do to others, with a memslot of 1 TiB
- * over next to nothing: how soon it ends on a signal, how long others wait for
- * its locks, and whose memory the page tables are.
+ * Bound the latency that KVM_PRE_FAULT_MEMORY adds, with a memslot of 1 TiB over
+ * next to nothing: the response to signals, the lock hold times, and the cgroup
+ * charge of page tables.
  *
  * The limits are those of the documentation. They hold for a clock that counts
  * instructions, as that of QEMU with "-icount shift=0,sleep=off"; under an

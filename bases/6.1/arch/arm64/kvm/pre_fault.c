@@ -4,9 +4,8 @@
  * read would, without a guest.  Unlike a guest's fault, a pre-fault never touches
  * a PTE that is valid, and never puts a block in the place of a table.
  *
- * virt/kvm/pre_fault_host.c has the host page table copied where it can be, up to
- * a table at a time, and tells why that is safe.  The rest is mapped one page at a
- * time.  Either way mmu_lock is held for write.
+ * virt/kvm/pre_fault_host.c copies host PTEs, up to a table at a time.  The rest is
+ * mapped one page at a time.  Either way mmu_lock is held for write.
  */
 #include <linux/kvm_host.h>
 #include <linux/kvm_pre_fault.h>
@@ -146,7 +145,7 @@ static long pre_fault_page(struct kvm_vcpu *vcpu, const struct kvm_memory_slot *
 		r = pre_fault_map(vcpu, slot, gpa, hva, pfn, writable);
 	write_unlock(&kvm->mmu_lock);
 
-	/* The host's mapping has gone since; not what user space means by it. */
+	/* The host unmapped the page: try again, as that is no error. */
 	if (r == -EAGAIN)
 		r = 0;
 

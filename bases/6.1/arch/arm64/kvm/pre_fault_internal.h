@@ -3,7 +3,7 @@
 #define __ARM64_KVM_PRE_FAULT_INTERNAL_H__
 
 /*
- * What the one-page path and the installer of KVM_PRE_FAULT_MEMORY share.  mmu_lock
+ * Shared by the one-page path and the installer of KVM_PRE_FAULT_MEMORY.  mmu_lock
  * is held for write.
  */
 #include <linux/cpufeature.h>

@@ -66,8 +66,8 @@ hung_task INFO: task pre_fault:42 blocked for more than 120 seconds.
 soft_lockup watchdog: BUG: soft lockup - CPU#1 stuck for 22s! [pre_fault:42]
 atomic_sleep sleeping function called from invalid context at mm/gup.c:1
 protection_fault general protection fault, probably for non-canonical address
-kasan BUG: KASAN: use-after-free in tdp_mmu_pre_fault_install+0x1/0x2
-kcsan BUG: KCSAN: data-race in tdp_mmu_map / tdp_mmu_pre_fault_install
+kasan BUG: KASAN: use-after-free in kvm_arch_pre_fault_install+0x1/0x2
+kcsan BUG: KCSAN: data-race in tdp_mmu_map / kvm_arch_pre_fault_install
 list list_del corruption. prev->next should be ffff, but was dead
 page_table kernel BUG at mm/page_table_check.c:1!
 refcount refcount_t: underflow; use-after-free.

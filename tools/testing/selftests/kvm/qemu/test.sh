@@ -87,7 +87,7 @@ image()
 command_line()
 {
 	sed "s/ N\\>/ ${rounds%/*}/; s/ S\\>/ ${slow%/*}/; s/ SEED\\>/ $seed/
-	     ${single:+s/ -t [^ ]*//; s/\$/ -t $single/}" <<< "$program"
+	     ${single:+s/ -[gt] [^ ]*//g; s/ -B\\>//; s/\$/ -t $single/}" <<< "$program"
 }
 
 # Pass the results in file $1 on.
