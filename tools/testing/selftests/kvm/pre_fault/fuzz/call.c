@@ -57,7 +57,7 @@ static uint64_t random_gpa(struct fz_slot *near)
 	uint64_t gfn, n;
 
 	/* Few pages are lost: have a look at them. */
-	if (fz_host.poisoned && fz_chance(5)) {
+	if (fz_host.poisoned && fz_chance(20)) {
 		gfn = fz_gfn_of_page(fz_host.last_poisoned);
 		if (gfn != -1ul)
 			return gfn * PAGE_SIZE;

@@ -31,7 +31,7 @@
 #define FZ_READ		BIT(1)
 #define FZ_WRITE	BIT(2)
 #define FZ_POISON	BIT(3)
-#define FZ_MAX_POISONED	6
+#define FZ_MAX_POISONED	16
 #define FZ_PRIVATE	BIT(4)	/* has been written to: no copy-on-write to come */
 
 struct fz_area {
