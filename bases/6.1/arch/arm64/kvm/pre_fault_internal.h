@@ -12,7 +12,7 @@
 #include <asm/kvm_mmu.h>
 #include <asm/kvm_pgtable.h>
 
-/* Where a walk has ended */
+/* The PTE at the end of a walk */
 struct pre_fault_leaf {
 	kvm_pte_t *ptep;
 	u32 level;

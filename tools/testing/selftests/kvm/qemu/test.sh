@@ -83,7 +83,7 @@ image()
 	esac
 }
 
-# What init runs
+# Print the program that init runs, with its arguments.
 command_line()
 {
 	sed "s/ N\\>/ ${rounds%/*}/; s/ S\\>/ ${slow%/*}/; s/ SEED\\>/ $seed/

@@ -19,7 +19,7 @@ struct fz_slot *fz_random_slot(void)
 	return NULL;
 }
 
-/* Where the first slot that has it maps a host page; -1 if there is none */
+/* The gfn of a host page in the first slot that has the page; -1 without one */
 uint64_t fz_gfn_of_page(uint64_t page)
 {
 	struct fz_slot *slot = fz_vm.slots;

@@ -70,7 +70,7 @@ void fz_fail(const char *fmt, ...)
 void fz_read_stats(int fd, const char *const names[], unsigned int nr,
 		   uint64_t *values)
 {
-	/* Where a statistic is does not change from one VM or vCPU to the next. */
+	/* All VMs and vCPUs have a statistic at the same offset. */
 	static struct {
 		const char *name;
 		off_t offset;

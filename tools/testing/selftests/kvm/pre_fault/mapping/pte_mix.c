@@ -37,7 +37,7 @@ static void check_writes(struct pte_mix *m, const struct pte_mix_memory *memory)
 	struct pf_stats d;
 	enum pte_state state;
 
-	/* Where there is a dirty log, every first write is noticed. */
+	/* With dirty logging, every first write faults. */
 	nr = plan_writes(m, BIT(PTE_WRITABLE));
 	if (!m->slot_flags) {
 		pf_guest_no_fault(m->vcpu, PF_WRITE_PLAN, gpa, m->nr, 0, nr);

@@ -129,7 +129,7 @@ static void op_offline(struct worker *w)
 	if (stress.shared->done[OP_OFFLINE] >= MAX_OFFLINE || !rnd_one_in(w, 8))
 		return;
 
-	/* Where it is now, it won't be any more. */
+	/* Offlining moves the page: read its pfn now. */
 	snprintf(pfn, sizeof(pfn), "%lu",
 		 (unsigned long)(pf_pagemap(r.mem) & PAGEMAP_PFN));
 	if (!madvise(r.mem, PAGE_SIZE, MADV_SOFT_OFFLINE)) {
