@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Copyright (C) 2026 The KVM_PRE_FAULT_MEMORY maintainers
+ *
+ * A kvm_pre_fault_range() whose system calls only pretend, as a test tells them to.
+ */
+#ifndef FAKE_IOCTL_H
+#define FAKE_IOCTL_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "kvm_pre_fault.h"
+
+#define SZ_4K		0x1000ULL
+#define SZ_2M		0x200000ULL
+#define SZ_64M		0x4000000ULL
+#define SZ_1G		0x40000000ULL
+#define MAX_PAGES	(5 * SZ_1G / SZ_4K)
+#define MAX_VCPUS	64
+#define FIRST_FD	1000
+#define ANYWHERE	UINT64_MAX
+
+/* The fake's behaviour, as each test asks for, and the calls it has seen */
+struct fake {
+	pthread_mutex_t lock;
+	uint64_t base;
+	uint64_t size;
+	/* From here on, or at each page of ANYWHERE, @error comes @errors times. */
+	uint64_t error_gpa;
+	int error;
+	long errors;
+	/* Once more after each page that is done */
+	bool again;
+	/* The most that a call does, 0 for no limit */
+	uint64_t most;
+	/* The call at this page sleeps until a signal comes. */
+	uint64_t sleep_gpa;
+	/* Waits that EAGAIN causes are cut short. */
+	bool cut;
+	/* Does nothing, or too much, and calls it success */
+	bool idle, wild;
+	/* Sets @stop after so many calls */
+	long stop_after;
+	int stop;
+	/* How many threads there can be */
+	unsigned int threads;
+
+	long calls, sleeps, kicks;
+	/* How many calls there had been when the one that sleeps was woken up */
+	long woken;
+	/* In microseconds */
+	long waits;
+	unsigned int created;
+	uint64_t longest;
+	bool busy[MAX_VCPUS];
+	bool used[MAX_VCPUS];
+	pthread_t thread[MAX_VCPUS];
+	uint64_t next[MAX_VCPUS];
+	unsigned char hits[MAX_PAGES];
+	const char *complaint;
+};
+
+extern struct fake fake;
+/* The thread that calls kvm_pre_fault_range() */
+extern pthread_t caller;
+
+/* Have the fake do all that is asked for, and forget what it has seen. */
+void prepare(uint64_t base, uint64_t size);
+void set_error(uint64_t gpa, int error, long times);
+
+#endif
