@@ -25,6 +25,9 @@ struct overhead {
 	uint64_t events;
 };
 
+/* Of the guest, in bytes */
+static size_t mem_size;
+
 static void add_round(struct overhead *overhead, double time, uint64_t events)
 {
 	if (!events || (overhead->events && overhead->time <= time))
@@ -63,8 +66,9 @@ static void measure_pass(struct kvm_vcpu *vcpu, enum pf_op op, size_t size,
 	add_round(overhead, first - time_guest(vcpu, op, size), faults);
 }
 
-static void measure_faults(const struct pf_memory_type *type, size_t size)
+static void measure_faults(const void *arg)
 {
+	const struct pf_memory_type *type = arg;
 	struct overhead reads = {}, writes = {};
 	struct kvm_vcpu *vcpu;
 	unsigned int i;
@@ -72,18 +76,18 @@ static void measure_faults(const struct pf_memory_type *type, size_t size)
 
 	for (i = 0; i < NR_ROUNDS; i++) {
 		vcpu = pf_guest_vcpu();
-		mem = type->make(size, 1);
+		mem = type->make(mem_size, 1);
 		vm_set_user_memory_region(vcpu->vm, TEST_SLOT, type->slot_flags,
-					  TEST_GPA, size, mem);
-		measure_pass(vcpu, PF_TOUCH, size, &reads);
-		measure_pass(vcpu, PF_DIRTY, size, &writes);
+					  TEST_GPA, mem_size, mem);
+		measure_pass(vcpu, PF_TOUCH, mem_size, &reads);
+		measure_pass(vcpu, PF_DIRTY, mem_size, &writes);
 		kvm_vm_free(vcpu->vm);
-		munmap(mem, size);
+		munmap(mem, mem_size);
 	}
 	TEST_ASSERT(reads.events, "the guest took no stage-2 fault");
 	report("read", type->name, &reads);
 	/* More than those of the page tables */
-	if (writes.events > size / SZ_2M)
+	if (writes.events > mem_size / SZ_2M)
 		report("write", type->name, &writes);
 }
 
@@ -115,8 +119,9 @@ static double time_runs(struct kvm_vcpu *vcpu, uint32_t reason, unsigned int nr)
 }
 
 /* Exits to userspace are one for each run, the others NR_EXITS. */
-static void measure_exits(const struct pf_exit *type)
+static void measure_exits(const void *arg)
 {
+	const struct pf_exit *type = arg;
 	unsigned int runs = type->reason ? NR_EXITS : 1, i;
 	struct kvm_vcpu *vcpu;
 	struct overhead overhead = {};
@@ -133,31 +138,11 @@ static void measure_exits(const struct pf_exit *type)
 }
 
 /* In a process of its own, so that none finds what another one left. */
-static bool in_child(void (*fn)(const void *arg, size_t size), const void *arg,
-		     size_t size)
+static bool in_child(void (*fn)(const void *arg), const void *arg)
 {
-	int status;
-	pid_t pid;
+	int status = pf_in_child(fn, arg);
 
-	fflush(stdout);
-	pid = fork();
-	TEST_ASSERT(pid >= 0, "fork()");
-	if (!pid) {
-		fn(arg, size);
-		exit(0);
-	}
-	TEST_ASSERT(waitpid(pid, &status, 0) == pid, "waitpid()");
 	return !status || (WIFEXITED(status) && WEXITSTATUS(status) == KSFT_SKIP);
-}
-
-static void faults_fn(const void *arg, size_t size)
-{
-	measure_faults(arg, size);
-}
-
-static void exits_fn(const void *arg, size_t size)
-{
-	measure_exits(arg);
 }
 
 static void help(char *name)
@@ -172,15 +157,15 @@ static void help(char *name)
 
 int main(int argc, char *argv[])
 {
-	size_t size = parse_size(DEFAULT_BYTES);
 	bool good = true;
 	unsigned int i;
 	int opt;
 
+	mem_size = parse_size(DEFAULT_BYTES);
 	while ((opt = getopt(argc, argv, "b:h")) != -1) {
 		switch (opt) {
 		case 'b':
-			size = parse_size(optarg);
+			mem_size = parse_size(optarg);
 			break;
 		case 'h':
 		default:
@@ -188,15 +173,15 @@ int main(int argc, char *argv[])
 			break;
 		}
 	}
-	TEST_ASSERT(size && !(size % SZ_2M) && size <= WARM_GPA - TEST_GPA,
+	TEST_ASSERT(mem_size && !(mem_size % SZ_2M) && mem_size <= WARM_GPA - TEST_GPA,
 		    "Invalid size, must be a multiple of 2M below 1G");
 
 	for (i = 0; pf_exits[i].name; i++)
-		good &= in_child(exits_fn, &pf_exits[i], size);
+		good &= in_child(measure_exits, &pf_exits[i]);
 	for (i = 0; i < NR_PF_MEMORY; i++)
 		if (pf_memory_types[i].measured &&
 		    !pf_memory_types[i].already_mapped)
-			good &= in_child(faults_fn, &pf_memory_types[i], size);
+			good &= in_child(measure_faults, &pf_memory_types[i]);
 
 	return good ? KSFT_PASS : KSFT_FAIL;
 }

@@ -328,8 +328,16 @@ static void report(const struct pf_memory_type *type, const struct params *p,
 	printf(",%lu\n", s->dirty);
 }
 
-static void measure(const struct pf_memory_type *type, const struct params *p)
+struct job {
+	const struct pf_memory_type *type;
+	const struct params *p;
+};
+
+static void measure(const void *arg)
 {
+	const struct job *job = arg;
+	const struct pf_memory_type *type = job->type;
+	const struct params *p = job->p;
 	bool touch = p->nr_vcpus == 1 && p->guest && !type->already_mapped;
 	static struct samples s;
 
@@ -351,17 +359,8 @@ static void measure(const struct pf_memory_type *type, const struct params *p)
 /* In a process of its own, so that none finds what another one left. */
 static int measure_in_child(const struct pf_memory_type *type, const struct params *p)
 {
-	int status;
-	pid_t pid;
+	int status = pf_in_child(measure, &(struct job){ type, p });
 
-	fflush(stdout);
-	pid = fork();
-	TEST_ASSERT(pid >= 0, "fork()");
-	if (!pid) {
-		measure(type, p);
-		exit(0);
-	}
-	TEST_ASSERT(waitpid(pid, &status, 0) == pid, "waitpid()");
 	if (!status)
 		return KSFT_PASS;
 	if (WIFEXITED(status) && WEXITSTATUS(status) == KSFT_SKIP) {

@@ -117,6 +117,11 @@ int pf_write_str(const char *path, const char *value);
 
 pthread_t pf_thread(void *(*fn)(void *), void *arg);
 void pf_join(pthread_t thread);
+pid_t pf_fork(void);
+/* Wait for the end of a child.  Returns its status, as waitpid() has it. */
+int pf_wait(pid_t pid);
+/* Call @fn in a child, which exits with 0 then.  Returns its status. */
+int pf_in_child(void (*fn)(const void *arg), const void *arg);
 pid_t pf_gettid(void);
 int pf_nr_cpus(void);
 void pf_pin(int cpu);

@@ -4,7 +4,6 @@
  */
 #define _GNU_SOURCE
 #include <assert.h>
-#include <sys/wait.h>
 
 #include "../pre_fault.h"
 
@@ -219,13 +218,13 @@ static void eio_other_process(void)
 	int status;
 	pid_t pid;
 
-	pid = fork();
-	TEST_ASSERT(pid >= 0, "fork()");
+	pid = pf_fork();
 	if (!pid) {
 		pf_expect(vcpu, TEST_GPA, SIZE, EIO, 0);
 		exit(0);
 	}
-	TEST_ASSERT(waitpid(pid, &status, 0) == pid && !status,
+	status = pf_wait(pid);
+	TEST_ASSERT(!status,
 		    "the other process ended with status %#x", status);
 	assert_nothing_done(vcpu, &before);
 	pf_map(vcpu, TEST_GPA, SIZE);

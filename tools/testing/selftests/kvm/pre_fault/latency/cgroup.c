@@ -57,31 +57,15 @@ static long cgroup_value(const char *file, const char *name)
 	return found;
 }
 
-static int run_child(void (*fn)(void))
+static void pass(void (*fn)(const void *unused))
 {
-	int status;
-	pid_t pid;
-
-	fflush(stdout);
-	pid = fork();
-	TEST_ASSERT(pid >= 0, "fork()");
-	if (!pid) {
-		fn();
-		exit(0);
-	}
-	TEST_ASSERT(waitpid(pid, &status, 0) == pid, "waitpid()");
-	return status;
-}
-
-static void pass(void (*fn)(void))
-{
-	int status = run_child(fn);
+	int status = pf_in_child(fn, NULL);
 
 	TEST_ASSERT(!status, "the process ended with status %#x", status);
 }
 
 /* Outside of the cgroup all is as ever. */
-static void outside(void)
+static void outside(const void *unused)
 {
 	struct kvm_vcpu *vcpu = pf_memory_vcpu(0, pf_mem(PF_ANON, SZ_2M, 1),
 					       SZ_2M);
@@ -90,7 +74,7 @@ static void outside(void)
 	pf_guest_check(vcpu, TEST_GPA, 512, 1);
 }
 
-static void accounted(void)
+static void accounted(const void *unused)
 {
 	long before, after, want = STAT_SIZE / SZ_2M * PAGE_SIZE;
 	struct kvm_vcpu *vcpu;
@@ -120,7 +104,7 @@ static void cgroup_accounts(void)
 	rmdir(CGROUP);
 }
 
-static void at_limit(void)
+static void at_limit(const void *unused)
 {
 	struct kvm_pre_fault_memory range = { .size = LIMIT_SIZE }, done;
 	struct kvm_vcpu *vcpu;
@@ -176,7 +160,7 @@ static void cgroup_limit_enomem(void)
 	rmdir(CGROUP);
 }
 
-static void over_limit(void)
+static void over_limit(const void *unused)
 {
 	struct kvm_pre_fault_memory range = { .size = LIMIT_SIZE };
 	struct kvm_vcpu *vcpu;
@@ -195,7 +179,7 @@ static void cgroup_limit_oom_kill(void)
 	int status;
 
 	cgroup_make();
-	status = run_child(over_limit);
+	status = pf_in_child(over_limit, NULL);
 	TEST_ASSERT(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL,
 		    "the process ended with status %#x", status);
 	TEST_ASSERT(cgroup_value("memory.events", "oom_kill") == 1,

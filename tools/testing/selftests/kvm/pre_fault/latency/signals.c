@@ -52,8 +52,8 @@ static double time_kill(pid_t pid, double *left)
 		pf_trace_start(call_events, pid);
 	start = pf_now();
 	kill(pid, SIGKILL);
-	TEST_ASSERT(waitpid(pid, &status, 0) == pid && WIFSIGNALED(status) &&
-		    WTERMSIG(status) == SIGKILL,
+	status = pf_wait(pid);
+	TEST_ASSERT(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL,
 		    "the process ended with status %#x", status);
 	end = pf_now();
 	if (!left)
@@ -73,8 +73,7 @@ static pid_t start_pre_fault(enum pf_memory memory, bool idle)
 	struct kvm_vcpu *vcpu;
 	pid_t pid;
 
-	pid = fork();
-	TEST_ASSERT(pid >= 0, "fork()");
+	pid = pf_fork();
 	if (!pid) {
 		big_vm(memory, 0, BIG_SIZE, 1, &vcpu);
 		WRITE_ONCE(*ready, true);
@@ -149,8 +148,7 @@ static double time_teardown(enum pf_memory memory, size_t size,
 	void *mem;
 	pid_t pid;
 
-	pid = fork();
-	TEST_ASSERT(pid >= 0, "fork()");
+	pid = pf_fork();
 	if (!pid) {
 		vcpu = pf_guest_vcpu();
 		mem = pf_mem(memory, size, 1);

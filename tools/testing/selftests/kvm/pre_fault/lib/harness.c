@@ -111,8 +111,7 @@ static void run(const struct pf_test *test)
 	TEST_ASSERT(!pipe(fds), "pipe()");
 	fcntl(fds[0], F_SETFL, O_NONBLOCK);
 
-	pid = fork();
-	TEST_ASSERT(pid >= 0, "fork()");
+	pid = pf_fork();
 	if (!pid)
 		child(test, fds[1]);
 	close(fds[1]);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Skipping, files of the kernel, threads and time.
+ * Skipping, files of the kernel, threads, child processes and time.
  */
 #define _GNU_SOURCE
 #include <sched.h>
@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <time.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include "../pre_fault.h"
 
@@ -84,6 +85,36 @@ pthread_t pf_thread(void *(*fn)(void *), void *arg)
 void pf_join(pthread_t thread)
 {
 	TEST_ASSERT(!pthread_join(thread, NULL), "pthread_join()");
+}
+
+pid_t pf_fork(void)
+{
+	pid_t pid;
+
+	/* The child would print what is still in the buffer once more. */
+	fflush(stdout);
+	pid = fork();
+	TEST_ASSERT(pid >= 0, "fork()");
+	return pid;
+}
+
+int pf_wait(pid_t pid)
+{
+	int status;
+
+	TEST_ASSERT(waitpid(pid, &status, 0) == pid, "waitpid()");
+	return status;
+}
+
+int pf_in_child(void (*fn)(const void *arg), const void *arg)
+{
+	pid_t pid = pf_fork();
+
+	if (!pid) {
+		fn(arg);
+		exit(0);
+	}
+	return pf_wait(pid);
 }
 
 pid_t pf_gettid(void)

@@ -4,7 +4,6 @@
  * the zero page stays so until the guest writes to it.
  */
 #define _GNU_SOURCE
-#include <sys/wait.h>
 
 #include "../pre_fault.h"
 
@@ -50,8 +49,7 @@ static void cow_intact_fork(void)
 	char c;
 
 	TEST_ASSERT(!pipe(fds), "pipe()");
-	pid = fork();
-	TEST_ASSERT(pid >= 0, "fork()");
+	pid = pf_fork();
 	if (!pid) {
 		close(fds[1]);
 		/* Until the parent has done its worst */
@@ -74,7 +72,8 @@ static void cow_intact_fork(void)
 	pf_guest_check(vcpu, TEST_GPA, NR_PAGES, 7);
 
 	close(fds[1]);
-	TEST_ASSERT(waitpid(pid, &status, 0) == pid && !status,
+	status = pf_wait(pid);
+	TEST_ASSERT(!status,
 		    "the guest wrote to the other process: status %#x", status);
 }
 

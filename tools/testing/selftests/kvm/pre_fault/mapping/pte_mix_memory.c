@@ -4,7 +4,6 @@
  * file, pages shared with a forked process, swap, shared memory.
  */
 #define _GNU_SOURCE
-#include <sys/wait.h>
 
 #include "pte_mix.h"
 
@@ -119,8 +118,7 @@ static void lay_fork(struct pte_mix *m)
 	}
 
 	TEST_ASSERT(!pipe(fds), "pipe()");
-	m->child = fork();
-	TEST_ASSERT(m->child >= 0, "fork()");
+	m->child = pf_fork();
 	if (!m->child) {
 		close(fds[1]);
 		child(m, fds[0]);
@@ -141,7 +139,7 @@ static void check_child(struct pte_mix *m)
 	int status;
 
 	close(m->pipe);
-	TEST_ASSERT(waitpid(m->child, &status, 0) == m->child, "waitpid()");
+	status = pf_wait(m->child);
 	TEST_ASSERT(!status, "the guest wrote to the other process: status %#x",
 		    status);
 }

@@ -123,8 +123,7 @@ static void userfaultfd_sigkill(void)
 	close(s.fd);
 
 	TEST_ASSERT(!pipe(fds), "pipe()");
-	pid = fork();
-	TEST_ASSERT(pid >= 0, "fork()");
+	pid = pf_fork();
 	if (!pid) {
 		struct kvm_vcpu *vcpu = pf_raw_vcpu();
 		struct kvm_pre_fault_memory range = {

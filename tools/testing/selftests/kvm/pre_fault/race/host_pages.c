@@ -6,7 +6,6 @@
  */
 #define _GNU_SOURCE
 #include <linux/mman.h>
-#include <sys/wait.h>
 
 #include "race.h"
 
@@ -156,8 +155,7 @@ static void fork_and_write(struct race *r, unsigned int round)
 	TEST_ASSERT(!pipe(fds), "pipe()");
 	race_advise(r, 0, NR_PAGES, MADV_DONTNEED);
 	race_stamp_all(r, seed);
-	pid = fork();
-	TEST_ASSERT(pid >= 0, "fork()");
+	pid = pf_fork();
 	if (!pid) {
 		close(fds[1]);
 		if (read(fds[0], &c, 1) != 0)
@@ -175,7 +173,8 @@ static void fork_and_write(struct race *r, unsigned int round)
 			    "page %u: the guest's write is lost", i);
 
 	close(fds[1]);
-	TEST_ASSERT(waitpid(pid, &status, 0) == pid && !status,
+	status = pf_wait(pid);
+	TEST_ASSERT(!status,
 		    "the guest wrote to the other process: status %#x", status);
 }
 

@@ -110,8 +110,7 @@ static void one_child(struct worker *w, unsigned int nr)
 	pid_t pid;
 
 	WRITE_ONCE(stress.shared->child_runs, false);
-	pid = fork();
-	TEST_ASSERT(pid >= 0, "fork()");
+	pid = pf_fork();
 	if (!pid)
 		child_main(nr);
 
@@ -127,7 +126,7 @@ static void one_child(struct worker *w, unsigned int nr)
 		kill(pid, SIGKILL);
 		did(w, OP_KILL);
 	}
-	TEST_ASSERT(waitpid(pid, &status, 0) == pid, "waitpid()");
+	status = pf_wait(pid);
 out:
 	if (status && !(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL))
 		stress_fail(V_CALLS, NULL, 0, "a VM's process ended with status %#x",
@@ -141,8 +140,7 @@ pid_t killer_start(void)
 	unsigned int nr;
 	pid_t pid;
 
-	pid = fork();
-	TEST_ASSERT(pid >= 0, "fork()");
+	pid = pf_fork();
 	if (pid)
 		return pid;
 
