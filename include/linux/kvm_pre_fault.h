@@ -3,14 +3,14 @@
 #define __LINUX_KVM_PRE_FAULT_H
 
 /*
- * KVM_PRE_FAULT_MEMORY in batches: what virt/kvm/pre_fault_host.c and an
- * architecture's installer share.
+ * KVM_PRE_FAULT_MEMORY in batches: the interface between virt/kvm/pre_fault_host.c
+ * and an architecture's installer.
  *
  * <asm/kvm_pre_fault.h> provides:
  *
  * - kvm_host_pte_usable(), kvm_host_pmd_is_huge(), kvm_host_pmd_to_pte():
  *   predicates for host PTEs, inlined into the loops that read them
- * - kvm_pre_fault_max_pages(): the limit of one hold of mmu_lock
+ * - kvm_pre_fault_max_pages(): the most pages to map per hold of mmu_lock
  * - kvm_pre_fault_lock(), kvm_pre_fault_unlock(): mmu_lock, for read or write
  */
 #include <linux/kvm_host.h>
@@ -27,8 +27,8 @@ struct kvm_pre_fault_span {
 };
 
 /*
- * Pages that one stage-2 page table maps, in a single VMA and memslot.  They
- * are in two host page tables if gfn and hva differ modulo the size of one.
+ * Pages that one stage-2 page table maps, in a single VMA and memslot.  They are in
+ * two host page tables if gfn and hva differ modulo the size that a page table maps.
  */
 struct kvm_pre_fault_batch {
 	struct kvm_vcpu *vcpu;
@@ -48,13 +48,13 @@ static __always_inline pteval_t kvm_host_pte(pte_t *ptep, pteval_t huge,
 long kvm_pre_fault_host(struct kvm_vcpu *vcpu, const struct kvm_memory_slot *slot,
 			gfn_t gfn, u64 npages);
 
-/* Allocate what an installer needs under mmu_lock.  Returns 0 or -ENOMEM. */
+/* Allocate page tables before mmu_lock is taken.  Returns 0 or -ENOMEM. */
 int kvm_arch_pre_fault_topup(struct kvm_vcpu *vcpu);
 
 /*
  * Install SPTEs for the pages in @b, with mmu_lock held inside an RCU read
  * section.  Returns the number of pages that are mapped, from the first one on;
- * 0 if the first page has to be mapped in another way.
+ * 0 if the first page is left to the one-page path.
  */
 unsigned int kvm_arch_pre_fault_install(struct kvm_pre_fault_batch *b);
 

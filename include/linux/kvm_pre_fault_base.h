@@ -3,21 +3,21 @@
 #define __LINUX_KVM_PRE_FAULT_BASE_H
 
 /*
- * Names for the generic part of KVM_PRE_FAULT_MEMORY that are the same on each
- * kernel that the series is for.
+ * Helpers for the generic part of KVM_PRE_FAULT_MEMORY that differ between kernel
+ * versions, in a file of their own to ease backports.
  */
 #include <linux/kvm_host.h>
 #include <linux/pgtable.h>
 
-/* A host with two words to a PMD entry has to read both of the same entry. */
+/* A PMD entry of two words must not be read torn. */
 static inline pmd_t kvm_pre_fault_read_pmd(pmd_t *pmdp)
 {
 	return pmdp_get_lockless(pmdp);
 }
 
 /*
- * Return true if an MMU notifier is invalidating some of @npages from @gfn on,
- * which have their memory at @hva.  mmu_lock is held.
+ * Return true if an MMU notifier is invalidating some of the @npages pages from
+ * @gfn on, whose memory is at @hva.  mmu_lock is held.
  */
 static inline bool kvm_pre_fault_is_invalidated(struct kvm *kvm, gfn_t gfn,
 						hva_t hva, unsigned long npages)

@@ -2,8 +2,8 @@
 /*
  * KVM_PRE_FAULT_MEMORY: fill stage-2 page tables before the guest runs.
  *
- * Check the request, walk the range and report progress.  Mapping is the job of
- * the architecture.
+ * Check the request, walk the range and report progress.  The architecture's hook
+ * does the mapping.
  */
 #include <linux/kvm.h>
 #include <linux/kvm_host.h>
@@ -40,7 +40,7 @@ static long pre_fault_step(struct kvm_vcpu *vcpu,
 	r = kvm_arch_vcpu_pre_fault_memory(vcpu, range);
 	srcu_read_unlock(&kvm->srcu, idx);
 
-	/* No progress and no error would be retried for ever. */
+	/* On 0, the caller would retry forever. */
 	return WARN_ON_ONCE(!r) ? -EIO : r;
 }
 
@@ -72,7 +72,7 @@ static long pre_fault_range(struct kvm_vcpu *vcpu,
 	return min(r, 0L);
 }
 
-/* Returns 0 once a page is mapped: calling again returns the error of the next. */
+/* Returns 0 once a page is mapped.  Calling again returns the next page's error. */
 long kvm_vcpu_ioctl_pre_fault_memory(struct kvm_vcpu *vcpu,
 				     struct kvm_pre_fault_memory __user *argp)
 {

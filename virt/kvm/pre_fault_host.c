@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM_PRE_FAULT_MEMORY: map what the host has mapped, a page table at a time.
+ * KVM_PRE_FAULT_MEMORY: map pages that the host has mapped, a page table at a time.
  *
  * Walk the host page table beside the stage-2 page table, and have the
- * architecture copy entries, without a reference to any page.  Leave to the
- * architecture's one-page path all that is not certain to be normal memory.
+ * architecture copy entries, without a reference to any page.  Leave memory that
+ * may not be normal memory to the architecture's one-page path.
  *
  * Lock order: mmap_lock (read), mmu_lock, RCU.  The locks of host page tables
  * are not taken:
@@ -30,18 +30,18 @@
 #include <linux/userfaultfd_k.h>
 
 /*
- * Fill this many page tables per hold of mmap_lock and SRCU.  Many vCPUs that
- * pre-fault at once would otherwise spend their time on taking these.
+ * Fill this many page tables per hold of mmap_lock and SRCU.  Otherwise many vCPUs
+ * that pre-fault at once would spend their time on taking these locks.
  */
 #define MAX_BATCHES		16
 
-/* Fault in this many pages between two looks at the page table and for waiters. */
+/* Fault in this many pages between two checks of the page table and for waiters. */
 #define FAULTS_IN_ONE_GO	16
 
 /*
  * Return true if present, non-special host PTEs of the VMA map pages that
- * get_user_pages() would give out, all with one memory type.  Only VMAs of the
- * page cache have map_pages(), drivers and secretmem do not.
+ * get_user_pages() would return, all with one memory type.  Only VMAs of the page
+ * cache have map_pages(); those of drivers and secretmem do not.
  */
 static bool host_vma_usable(struct vm_area_struct *vma)
 {
@@ -132,7 +132,7 @@ static unsigned int host_nr_usable(struct mm_struct *mm, hva_t hva,
 	return n;
 }
 
-/* Look up all of the batch, or that part of it which has page tables. */
+/* Look up the host PTEs of the batch, up to the first missing page table. */
 static bool batch_lookup(struct kvm_pre_fault_batch *b)
 {
 	struct kvm_pre_fault_span *span = b->spans;
@@ -151,7 +151,7 @@ static bool batch_lookup(struct kvm_pre_fault_batch *b)
 	return true;
 }
 
-/* Check all that the stage-2 page table maps, as a huge page may be installed. */
+/* Check all gfns of the stage-2 page table, as a huge page may be installed. */
 static bool batch_is_invalidated(struct kvm_pre_fault_batch *b)
 {
 	const gfn_t offset = b->gfn & (PTRS_PER_PTE - 1);
@@ -161,7 +161,7 @@ static bool batch_is_invalidated(struct kvm_pre_fault_batch *b)
 					    PTRS_PER_PTE);
 }
 
-/* Map what the host has mapped.  mmap_lock is held. */
+/* Returns the number of pages that are mapped.  mmap_lock is held. */
 static unsigned int batch_map(struct kvm_pre_fault_batch *b)
 {
 	struct kvm *kvm = b->vcpu->kvm;
@@ -188,7 +188,7 @@ static bool batch_should_stop(struct mm_struct *mm)
 /*
  * Take up to @nr faults, one for each page from @hva on.  FAULT_FLAG_RETRY_NOWAIT
  * keeps the handler from dropping mmap_lock, but not from sleeping: stop after the
- * first page that had to be read.  Return what stopped the loop, or 0.
+ * first page that had to be read.  Return the flags that stopped the loop, or 0.
  */
 static vm_fault_t host_fault_in(struct vm_area_struct *vma, hva_t hva, unsigned int nr)
 {
@@ -208,8 +208,8 @@ static vm_fault_t host_fault_in(struct vm_area_struct *vma, hva_t hva, unsigned 
 }
 
 /*
- * Have the host fault in what is missing, as a read.  Return 1 if the first page
- * was missing and is there now, 0 if not, -ENOMEM if the host had no memory for it.
+ * Have the host fault in missing pages, as a read.  Return 1 if the first page was
+ * missing and is present now, 0 if not, -ENOMEM if the host had no memory for it.
  */
 static int batch_fault_in(struct kvm_pre_fault_batch *b,
 			  struct vm_area_struct *vma)
@@ -236,8 +236,8 @@ static int batch_fault_in(struct kvm_pre_fault_batch *b,
 		done += n;
 
 		/*
-		 * A fault may have mapped what is around the page, too.  If not,
-		 * take more of them before the next look.
+		 * A fault may have mapped pages around its own as well.  If not,
+		 * take more faults before the next check.
 		 */
 		nr = n == nr ? FAULTS_IN_ONE_GO : 1;
 
@@ -245,7 +245,7 @@ static int batch_fault_in(struct kvm_pre_fault_batch *b,
 			break;
 	}
 
-	/* The one-page path would report memory that cannot be read. */
+	/* The one-page path may report this as -EFAULT. */
 	if (!done && (fault & VM_FAULT_OOM))
 		return -ENOMEM;
 
@@ -260,7 +260,7 @@ static unsigned int batch_size(struct kvm_pre_fault_batch *b, u64 npages)
 		     PTRS_PER_PTE - (b->gfn & (PTRS_PER_PTE - 1)));
 }
 
-/* Return how many of @npages are mapped, or -ENOMEM.  mmap_lock is held. */
+/* Returns the number of pages that are mapped, or -ENOMEM.  mmap_lock is held. */
 static long batches_map(struct kvm_pre_fault_batch *b, struct vm_area_struct *vma,
 			u64 npages)
 {
@@ -296,13 +296,13 @@ static long batches_map(struct kvm_pre_fault_batch *b, struct vm_area_struct *vm
 }
 
 /*
- * Map what the host has mapped of @npages, all in @slot's range or beyond its
- * end, from @gfn on.  Called inside an SRCU read section of kvm->srcu with no
- * MMU lock held, may sleep.
+ * Map pages that the host has mapped, from @gfn on, at most @npages.  The range may
+ * extend beyond the end of @slot.  Called inside an SRCU read section of kvm->srcu
+ * with no MMU lock held, may sleep.
  *
  * Returns the number of pages that are mapped, from the first one on; 0 if the
- * first page has to be mapped in another way; -EINTR if a fatal signal came
- * while waiting for mmap_lock; -ENOMEM.
+ * first page is left to the one-page path; -EINTR if a fatal signal came while
+ * waiting for mmap_lock; -ENOMEM.
  */
 long kvm_pre_fault_host(struct kvm_vcpu *vcpu, const struct kvm_memory_slot *slot,
 			gfn_t gfn, u64 npages)

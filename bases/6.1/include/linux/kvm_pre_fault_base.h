@@ -3,21 +3,21 @@
 #define __LINUX_KVM_PRE_FAULT_BASE_H
 
 /*
- * Names for the generic part of KVM_PRE_FAULT_MEMORY that are the same on each
- * kernel that the series is for.
+ * Helpers for the generic part of KVM_PRE_FAULT_MEMORY that differ between kernel
+ * versions, in a file of their own to ease backports.
  */
 #include <linux/kvm_host.h>
 #include <linux/pgtable.h>
 
-/* A PMD entry of a 64-bit host is read at once. */
+/* On a 64-bit host, a PMD entry is a single word. */
 static inline pmd_t kvm_pre_fault_read_pmd(pmd_t *pmdp)
 {
 	return READ_ONCE(*pmdp);
 }
 
 /*
- * Return true if an MMU notifier is invalidating some of @npages from @gfn on,
- * which have their memory at @hva.  mmu_lock is held.
+ * Return true if an MMU notifier is invalidating some of the @npages pages from
+ * @gfn on, whose memory is at @hva.  mmu_lock is held.
  */
 static inline bool kvm_pre_fault_is_invalidated(struct kvm *kvm, gfn_t gfn,
 						hva_t hva, unsigned long npages)

@@ -7,8 +7,8 @@
 #include <linux/sched/signal.h>
 
 /*
- * Fault a page in this many times if it is gone again when looked up, e.g. to a
- * balloon.  After that use the lookup that sleeps, which also returns an error
+ * Fault a page in this many times if it is gone again when looked up, e.g. freed by
+ * a balloon.  After that use the lookup that sleeps, which also returns an error
  * for a page that can be faulted in but not looked up (secretmem).
  */
 #define PRE_FAULT_HOST_TRIES	16
