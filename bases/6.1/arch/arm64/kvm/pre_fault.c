@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * KVM_PRE_FAULT_MEMORY for arm64: map a page in the VM's own stage-2 as a guest
- * read would, without a guest.  Unlike a guest's fault, a pre-fault never touches
- * a PTE that is valid, and never puts a block in the place of a table.
+ * read would, without a guest.  Unlike a guest page fault, a pre-fault does not
+ * modify valid PTEs, and does not replace a table by a block.
  *
  * virt/kvm/pre_fault_host.c copies host PTEs, up to a table at a time.  The rest is
  * mapped one page at a time.  Either way mmu_lock is held for write.
@@ -19,9 +19,9 @@
 #include "pre_fault_internal.h"
 
 /*
- * The size of the mapping to make for a page that is not mapped, given the size
- * of the host's mapping and the level of the PTE that was found invalid.  A
- * table below that of a block is in use, as an empty one is freed.
+ * Return the size of the new mapping, given the size of the host's mapping and the
+ * level of the invalid PTE.  A table is never replaced by a block: all tables are
+ * in use, as empty tables are freed.
  */
 static u64 pre_fault_size(const struct kvm_memory_slot *slot, hva_t hva,
 			  u64 host_size, u32 level)
@@ -41,7 +41,7 @@ static u64 pre_fault_size(const struct kvm_memory_slot *slot, hva_t hva,
 
 /*
  * Map @pfn, or the huge page that it is part of, unless @gpa is mapped.  Returns
- * the size of the mapping that is there, or -errno.  mmu_lock is held for write.
+ * the size of the mapping at @gpa, or -errno.  mmu_lock is held for write.
  */
 static long pre_fault_map(struct kvm_vcpu *vcpu, const struct kvm_memory_slot *slot,
 			  gpa_t gpa, hva_t hva, kvm_pfn_t pfn, bool writable)
@@ -89,7 +89,7 @@ static long pre_fault_map(struct kvm_vcpu *vcpu, const struct kvm_memory_slot *s
 	return size;
 }
 
-/* A guest with MTE sees a page's tags, which must be of no other mapping. */
+/* A guest with MTE can access a page's tags: reject shared mappings. */
 static int pre_fault_check_mte(struct kvm *kvm, hva_t hva, kvm_pfn_t pfn)
 {
 	struct vm_area_struct *vma;
@@ -109,7 +109,7 @@ static int pre_fault_check_mte(struct kvm *kvm, hva_t hva, kvm_pfn_t pfn)
 	return r;
 }
 
-/* Returns the size of the mapping that is there, 0 to try again, or -errno. */
+/* Returns the size of the mapping at @gpa, 0 to try again, or -errno. */
 static long pre_fault_page(struct kvm_vcpu *vcpu, const struct kvm_memory_slot *slot,
 			   gpa_t gpa)
 {
@@ -134,7 +134,7 @@ static long pre_fault_page(struct kvm_vcpu *vcpu, const struct kvm_memory_slot *
 
 	/*
 	 * Enabling dirty logging installs a new memslot and waits for SRCU readers
-	 * of the old one, before write-protecting what they mapped.
+	 * of the old one, before write-protecting the PTEs that they installed.
 	 */
 	writable = writable && pre_fault_slot_writable(slot);
 
@@ -155,7 +155,7 @@ out_release:
 }
 
 /*
- * Map what is at @gpa.  Returns the number of bytes that are mapped, 0 if another
+ * Map memory from @gpa on.  Returns the number of bytes mapped, 0 if another
  * task has changed the host's or the VM's page tables meanwhile, or -errno.
  */
 static long pre_fault_step(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
@@ -170,13 +170,13 @@ static long pre_fault_step(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
 		return -ENOENT;
 
 	/*
-	 * Deleting or moving the memslot waits for this SRCU reader.  Waiting for
-	 * that in turn would be a deadlock.
+	 * Deleting or moving the memslot waits for this SRCU reader, so waiting
+	 * for the update here would be a deadlock.
 	 */
 	if (slot->flags & KVM_MEMSLOT_INVALID)
 		return -EAGAIN;
 
-	/* With MTE the tags of each page have to be looked at. */
+	/* With MTE, each page's tags have to be sanitised. */
 	if (!kvm_has_mte(kvm)) {
 		r = kvm_pre_fault_host(vcpu, slot, gpa_to_gfn(gpa),
 				       size >> PAGE_SHIFT);

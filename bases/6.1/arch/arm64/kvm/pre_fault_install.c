@@ -3,7 +3,7 @@
  * KVM_PRE_FAULT_MEMORY for arm64: install a table of PTEs from host PTEs.
  * See virt/kvm/pre_fault_host.c for why reading the host PTEs is safe.
  *
- * mmu_lock is held for write, so nothing else reads or writes stage-2 but the CPUs.
+ * mmu_lock is held for write, so that only the CPUs walk stage-2 meanwhile.
  */
 #include <linux/kvm_host.h>
 #include <linux/kvm_pre_fault.h>
@@ -26,7 +26,7 @@ static pte_t host_pte(const struct kvm_pre_fault_span *span, unsigned int i)
 	return __pte(kvm_host_pte(span->ptep, span->huge, i));
 }
 
-/* Tell the host of the guest's writes now, unless its PTE is dirty anyway. */
+/* Mark the page dirty now, as KVM does not report the guest's writes later. */
 static void set_dirty(pte_t pte, bool writable)
 {
 	if (writable && !pte_dirty(pte))
@@ -58,8 +58,8 @@ static int map_first(struct kvm_vcpu *vcpu, gpa_t gpa, pte_t host, bool writable
 }
 
 /*
- * Fill the gaps of a table, from the PTE of the span's first page on.  Returns how
- * many pages are mapped, from the first one on.
+ * Fill the gaps of a table, from the PTE of the span's first page on.  Returns the
+ * number of pages that are mapped, from the first one on.
  */
 static unsigned int fill_span(const struct kvm_pre_fault_batch *b, gpa_t gpa,
 			      const struct kvm_pre_fault_span *span,
@@ -88,11 +88,11 @@ static unsigned int fill_span(const struct kvm_pre_fault_batch *b, gpa_t gpa,
 
 		/*
 		 * Do what kvm_pgtable_stage2_map() does for a PTE that is not
-		 * valid.  The page is executable only where that takes no
-		 * maintenance of the instruction cache.
+		 * valid.  The page is executable only if the instruction cache
+		 * needs no maintenance.
 		 */
 		__clean_dcache_guest_page(__va(__pte_to_phys(pte)), PAGE_SIZE);
-		/* The guest must not read what was there before. */
+		/* Set the PTE after the cleaning: the guest must not read stale data. */
 		smp_store_release(ptep + i, t->pte[writable] |
 				  (pte_val(pte) & PTE_ADDR_MASK));
 		set_dirty(pte, writable);
@@ -139,7 +139,7 @@ unsigned int kvm_arch_pre_fault_install(struct kvm_pre_fault_batch *b)
 		    kvm_supports_stage2_huge_mapping(b->slot, b->hva, PMD_SIZE))
 			return 0;
 
-		/* Mapping the first page makes the table. */
+		/* Mapping the first page allocates the table. */
 		pte = host_pte(span, 0);
 		if (map_first(b->vcpu, gpa, pte,
 			      pre_fault_slot_writable(b->slot) && pte_write(pte), &t) ||

@@ -31,7 +31,7 @@ static inline int pre_fault_leaf_visitor(u64 addr, u64 end, u32 level,
 	return 0;
 }
 
-/* Find the PTE for @gpa that is no table, valid or not. */
+/* Find the PTE, valid or not, that ends the walk for @gpa. */
 static inline int pre_fault_find_leaf(struct kvm_pgtable *pgt, gpa_t gpa,
 				      struct pre_fault_leaf *leaf)
 {
@@ -64,13 +64,13 @@ static inline enum kvm_pgtable_prot pre_fault_prot(bool writable, bool device)
 	return prot;
 }
 
-/* With dirty logging, the guest's first write has to be noticed. */
+/* With dirty logging, the guest's first write has to fault. */
 static inline bool pre_fault_slot_writable(const struct kvm_memory_slot *slot)
 {
 	return !(slot->flags & KVM_MEM_READONLY) && !kvm_memslot_is_logging(slot);
 }
 
-/* Allocate before taking mmu_lock what mapping needs.  Returns 0 or -ENOMEM. */
+/* Allocate page tables before mmu_lock is taken.  Returns 0 or -ENOMEM. */
 static inline int pre_fault_topup(struct kvm_vcpu *vcpu)
 {
 	return kvm_mmu_topup_memory_cache(&vcpu->arch.mmu_page_cache,

@@ -33,8 +33,8 @@ static inline pteval_t kvm_host_pmd_to_pte(pmd_t pmd, hva_t hva)
 }
 
 /*
- * Without FWB each page is cleaned from the caches, all its bytes, under
- * mmu_lock.
+ * Without FWB, each page is cleaned from the caches under mmu_lock: map fewer
+ * pages per hold of the lock.
  */
 static inline unsigned int kvm_pre_fault_max_pages(void)
 {
