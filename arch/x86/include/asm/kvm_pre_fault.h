@@ -5,7 +5,7 @@
 #include <linux/kvm_host.h>
 #include <linux/mm.h>
 
-/* Newer kernels have no bit for PTEs of device memory, whose VMAs are refused. */
+/* Kernels without this bit need no check: VMAs of device memory are rejected. */
 #ifndef _PAGE_DEVMAP
 #define _PAGE_DEVMAP	0
 #endif

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM_PRE_FAULT_MEMORY for x86: choose the way that a range takes.
+ * KVM_PRE_FAULT_MEMORY for x86: choose how to map the start of a range.
  *
- * The hook calls kvm_mmu_pre_fault(), which has virt/kvm/pre_fault_host.c read the
- * host page table for memory that the TDP MMU maps, and pre_fault_install.c
- * install SPTEs.  All else takes a page fault, one mapping at a time.
+ * For memory that the TDP MMU maps, virt/kvm/pre_fault_host.c reads the host page
+ * table, and pre_fault_install.c installs SPTEs.  All other memory is mapped by the
+ * caller of kvm_mmu_pre_fault(), one mapping at a time.
  */
 #include <linux/kvm_host.h>
 #include <linux/kvm_pre_fault.h>
@@ -42,11 +42,11 @@ static u64 nr_mapped(struct kvm_vcpu *vcpu, gfn_t gfn, u64 npages)
 }
 
 /*
- * Map the start of a range without a page fault, or find it mapped.  The vCPU
- * has a root.  Called inside an SRCU read section of kvm->srcu.
+ * Map the start of a range in a batch, or find that it is mapped.  The vCPU has a
+ * root.  Called inside an SRCU read section of kvm->srcu.
  *
  * Returns the number of bytes that are mapped from @gpa on, at most 1G; 0 if the
- * page at @gpa takes a page fault, as all do without the TDP MMU; -ENOENT without
+ * page at @gpa is left to the one-page path, as without the TDP MMU; -ENOENT without
  * a memslot; -EOPNOTSUPP if the page tables do not reach @gpa; -EINTR; -ENOMEM.
  */
 int kvm_mmu_pre_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
@@ -57,7 +57,7 @@ int kvm_mmu_pre_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
 	u64 npages;
 	long r;
 
-	/* Shadow paging is not indexed by gpa, and is refused by the fault path. */
+	/* Shadow page tables are not indexed by gpa: the fault path rejects them. */
 	if (!tdp_enabled || !vcpu->arch.mmu->root_role.direct)
 		return 0;
 

@@ -3,8 +3,8 @@
 #define __KVM_X86_MMU_PRE_FAULT_BASE_H
 
 /*
- * Names for the installer of KVM_PRE_FAULT_MEMORY that are the same on each kernel
- * that the series is for.
+ * Helpers for the installer of KVM_PRE_FAULT_MEMORY that differ between kernel
+ * versions, in a file of their own to ease backports.
  */
 #include <linux/mm.h>
 
@@ -56,7 +56,7 @@ static inline int pre_fault_max_level(struct kvm_vcpu *vcpu,
 
 /*
  * Return true if the gfns may be private, have an alias, or belong to
- * guest_memfd: the fault path knows the rules.
+ * guest_memfd: only the fault path handles these.
  */
 static inline bool pre_fault_is_special(struct kvm *kvm,
 					const struct kvm_memory_slot *slot)
@@ -71,7 +71,7 @@ static inline bool pre_fault_is_special(struct kvm *kvm,
  * the host of the guest's writes later.  Do the same, but refuse lazily freed
  * memory: marking that dirty undoes MADV_FREE.  Other anonymous memory is dirty or
  * in the swap cache.  No reference is held: the page is mapped by the host, and
- * stays so while mmu_lock is held.
+ * stays mapped while mmu_lock is held.
  */
 static inline bool pre_fault_may_write_clean_page(kvm_pfn_t pfn)
 {

@@ -3,9 +3,9 @@
  * KVM_PRE_FAULT_MEMORY for x86: install a page table of SPTEs from host PTEs.
  * See virt/kvm/pre_fault_host.c for why reading the host PTEs is safe.
  *
- * mmu_lock is held for read, and RCU keeps the page tables of the TDP MMU.
- * Write each SPTE that another task can see by cmpxchg against the non-present
- * value that was read.
+ * mmu_lock is held for read, and RCU keeps the TDP MMU's page tables from being
+ * freed.  Write each SPTE that another task can see by cmpxchg against the
+ * non-present value that was read.
  */
 #include <linux/kvm_host.h>
 #include <linux/kvm_pre_fault.h>
@@ -22,7 +22,7 @@
 
 /*
  * Host PTEs that have these bits in common get SPTEs that differ in the pfn only.
- * PRE_FAULT_PTE_DIRTY is the D bit where clean pages need care to be writable.
+ * PRE_FAULT_PTE_DIRTY is the D bit if KVM marks pages dirty when mapping them.
  */
 #define PTE_CLASS	(KVM_HOST_PTE_CHECK | _PAGE_RW | PRE_FAULT_PTE_DIRTY)
 
@@ -43,9 +43,9 @@ int kvm_arch_pre_fault_topup(struct kvm_vcpu *vcpu)
 }
 
 /*
- * Return true if make_spte() yields the same for all gfns, but for the pfn: no gfn
- * is write-tracked, nor has a memory type of its own.  No gfn can become
- * write-protected for shadow paging while mmu_lock is held.
+ * Return true if make_spte() makes SPTEs that differ in the pfn only: no gfn is
+ * write-tracked or has a memory type of its own.  No gfn can become write-protected
+ * for shadow paging while mmu_lock is held.
  */
 static bool gfns_are_alike(struct kvm *kvm)
 {
@@ -66,9 +66,9 @@ static u64 make_template(struct spte_batch *sb, unsigned int i, kvm_pfn_t pfn,
 		writable = false;
 
 	/*
-	 * With dirty logging, the guest's first write has to fault.  All that is
-	 * to do then is to make the SPTE writable: if it says that it may be, the
-	 * fault takes no lock.
+	 * With dirty logging, the guest's first write has to fault.  Make the SPTE
+	 * MMU-writable if no gfn is write-tracked, so that the lockless fast path
+	 * can resolve that fault.
 	 */
 	if (writable && kvm_slot_dirty_track_enabled(b->slot)) {
 		access &= ~ACC_WRITE_MASK;
@@ -112,7 +112,7 @@ static noinline u64 get_template(struct spte_batch *sb, unsigned int i,
 		*cached = t;
 	}
 
-	/* Clean pages and zero pages are looked at one by one. */
+	/* Save no template for clean pages and zero pages: each one needs a check. */
 	if (!clean && !(pte & _PAGE_SPECIAL)) {
 		sb->class = pte & PTE_CLASS;
 		sb->template = t;
@@ -127,8 +127,8 @@ static u64 *first_sptep(struct spte_batch *sb)
 }
 
 /*
- * Fill a page table that is not linked yet.  Keep in local variables what the
- * loop needs, as the compiler has to assume that an SPTE may be part of @sb.
+ * Fill a page table that is not linked yet.  Keep the loop's state in local
+ * variables, as the compiler has to assume that writing an SPTE modifies @sb.
  */
 static __always_inline unsigned int
 __fill_new(struct spte_batch *sb, u64 *sptep, unsigned int first, pte_t *ptep,
@@ -149,7 +149,7 @@ __fill_new(struct spte_batch *sb, u64 *sptep, unsigned int first, pte_t *ptep,
 		if (i == npages)
 			break;
 
-		/* Keep the class at zero pages, as they often lie between others. */
+		/* Keep the class at zero pages, as they often lie between other pages. */
 		pte = kvm_host_pte(ptep, huge, i);
 		t = sb->templates[0];
 		if (!t || !kvm_host_pte_is_zero(pte)) {
@@ -175,7 +175,7 @@ static unsigned int fill_new(struct spte_batch *sb, unsigned int first,
 	       __fill_new(sb, sptep, first, NULL, span->huge, span->npages);
 }
 
-/* Fill the gaps of a page table in use.  Leave present and frozen SPTEs alone. */
+/* Fill the gaps of a page table in use.  Don't modify present or frozen SPTEs. */
 static unsigned int fill_gaps(struct spte_batch *sb, unsigned int first,
 			      const struct kvm_pre_fault_span *span,
 			      unsigned int *installed)
@@ -231,8 +231,8 @@ static bool walk_to_pt(struct kvm_vcpu *vcpu, struct kvm_mmu_page *root,
 }
 
 /*
- * Return true if the host's huge page is to be mapped by the SPTE at @iter.  Ask
- * under mmu_lock, as the answer changes when a gfn in it gets write-protected.
+ * Return true if one SPTE is to map the host's huge page.  Call with mmu_lock held,
+ * as the result changes if a gfn of the huge page gets write-protected.
  */
 static bool want_huge(const struct kvm_pre_fault_batch *b)
 {
@@ -241,8 +241,8 @@ static bool want_huge(const struct kvm_pre_fault_batch *b)
 }
 
 /*
- * Map all of the host's huge page by the SPTE at @iter, which maps nothing.  Leave
- * it to the one-page path to free a page table that is there.
+ * Map all of the host's huge page by the SPTE at @iter, which is not present.  The
+ * one-page path replaces a page table by a huge page.
  */
 static unsigned int install_huge(const struct kvm_pre_fault_batch *b,
 				 struct tdp_iter *iter)
@@ -319,7 +319,7 @@ unsigned int kvm_arch_pre_fault_install(struct kvm_pre_fault_batch *b)
 	struct spte_batch sb = { .b = b };
 	struct tdp_iter iter;
 
-	/* The root is obsolete; the caller of the hook gets a new one. */
+	/* The root is obsolete, and the one-page path gets a new one. */
 	if (root->role.invalid)
 		return 0;
 
@@ -335,13 +335,13 @@ unsigned int kvm_arch_pre_fault_install(struct kvm_pre_fault_batch *b)
 	if (!want_huge(b))
 		return install_4k(&sb, &iter);
 
-	/*
-	 * Keep a page table that is in use, or that exists to keep code out of a
-	 * huge page.
-	 */
 	if (!is_shadow_present_pte(iter.old_spte))
 		return install_huge(b, &iter);
 
+	/*
+	 * Keep a page table that is in use, or that may map executable 4K pages
+	 * for the NX huge page workaround.
+	 */
 	if (is_nx_huge_page_enabled(b->vcpu->kvm) ||
 	    pre_fault_pt_in_use(iter.old_spte))
 		return install_4k(&sb, &iter);

@@ -17,8 +17,8 @@
 
 /*
  * Return true if the vCPU's page tables are the TDP MMU's, indexed by gpa.  The
- * vCPU has a root, and vcpu->mutex keeps it: no lock is needed.  Refuse the root
- * of a nested guest: with EPT, the CPU may not set D bits in it that KVM has.
+ * vCPU has a root, and vcpu->mutex keeps it: no lock is needed.  Reject the root
+ * of a nested guest: with EPT, the CPU may not set the D bits of its SPTEs.
  */
 static inline bool pre_fault_has_tdp_root(struct kvm_vcpu *vcpu)
 {
@@ -29,7 +29,7 @@ static inline bool pre_fault_has_tdp_root(struct kvm_vcpu *vcpu)
 
 /*
  * Return true if any SPTE in the page table that @spte links is shadow-present.
- * Count links to page tables, too, as to look into these would take too long.
+ * Count links to page tables, too, as walking these would take too long.
  * With the legacy MMU, mmu_lock is held for write.
  */
 static inline bool pre_fault_pt_in_use(u64 spte)

@@ -3,8 +3,8 @@
 #define __KVM_X86_MMU_PRE_FAULT_BASE_H
 
 /*
- * Names for the installer of KVM_PRE_FAULT_MEMORY that are the same on each kernel
- * that the series is for.
+ * Helpers for the installer of KVM_PRE_FAULT_MEMORY that differ between kernel
+ * versions, in a file of their own to ease backports.
  */
 #include <linux/kvm_host.h>
 #include <linux/list.h>
@@ -75,14 +75,14 @@ static inline int pre_fault_max_level(struct kvm_vcpu *vcpu,
 	return kvm_mmu_max_mapping_level(vcpu->kvm, slot, gfn, fault.max_level);
 }
 
-/* KVM's own user of page tracking, for shadow paging, is always there. */
+/* The list always has KVM's own node, for shadow paging. */
 static inline bool kvm_page_track_has_external_user(struct kvm *kvm)
 {
 	return !hlist_is_singular_node(&kvm->arch.mmu_sp_tracker.node,
 				       &kvm->arch.track_notifier_head.track_notifier_list);
 }
 
-/* There is no memory that only the fault path knows the rules of. */
+/* Linux 6.1 has neither private memory nor guest_memfd. */
 static inline bool pre_fault_is_special(struct kvm *kvm,
 					const struct kvm_memory_slot *slot)
 {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * KVM_PRE_FAULT_MEMORY for x86: map a gfn as a guest read would, without a
- * guest.  Unlike a guest's fault, a pre-fault never touches an SPTE that maps
- * something already, never emulates, and never maps MMIO.
+ * guest.  Unlike a guest page fault, a pre-fault does not modify existing leaf
+ * SPTEs, does not emulate, and installs no MMIO SPTE.
  */
 #include <linux/kvm_host.h>
 #include <linux/sched/signal.h>
@@ -19,8 +19,8 @@
 #include "tdp_mmu.h"
 
 /*
- * Get the host page for fault->gfn, and hold a reference to it.  It is not
- * final until kvm_mmu_is_fault_stale() says so under mmu_lock.
+ * Get the host page for fault->gfn, and hold a reference to it.  The result is
+ * final only if kvm_mmu_is_fault_stale() returns false under mmu_lock.
  */
 static int pre_fault_get_pfn(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
 {
@@ -43,7 +43,7 @@ static int pre_fault_get_pfn(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault
 	/*
 	 * A writable SPTE would have to be logged as dirty.  Enabling dirty
 	 * logging installs a new memslot and waits for SRCU readers of the old
-	 * one, before write-protecting what they mapped.
+	 * one, before write-protecting the SPTEs that they installed.
 	 */
 	if (kvm_slot_dirty_track_enabled(fault->slot))
 		fault->map_writable = false;
@@ -52,9 +52,9 @@ static int pre_fault_get_pfn(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault
 }
 
 /*
- * kvm_tdp_mmu_map() for pre-faults.  Leaves are installed by cmpxchg against
- * the non-present value seen here, so that a guest's fault that is faster on
- * another vCPU stays as it is.
+ * kvm_tdp_mmu_map() for pre-faults.  Install leaf SPTEs by cmpxchg against the
+ * non-present value read here, so that the SPTE of a guest page fault that another
+ * vCPU takes meanwhile is not modified.
  */
 static int tdp_mmu_pre_fault(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
 {
@@ -82,10 +82,10 @@ static int tdp_mmu_pre_fault(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault
 			}
 
 			/*
-			 * Put a huge page in the place of a page table only if
-			 * the page table maps nothing.  Losing a mapping that
-			 * another vCPU adds from now on is harmless: its own
-			 * next fault would replace the page table as well.
+			 * Replace a page table by a huge page only if the page
+			 * table maps nothing.  Losing a mapping that another
+			 * vCPU adds from now on is harmless: the next guest
+			 * page fault would replace the page table as well.
 			 */
 			if (iter.level == fault->goal_level &&
 			    (fault->nx_huge_page_workaround_enabled ||
@@ -112,8 +112,8 @@ static int tdp_mmu_pre_fault(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault
 }
 
 /*
- * The same for the legacy MMU, where mmu_lock keeps all others out and
- * kvm_mmu_direct_map() looks for an existing mapping.
+ * The same for the legacy MMU.  mmu_lock is held for write, and
+ * kvm_mmu_direct_map() checks for an existing mapping.
  */
 static int direct_mmu_pre_fault(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
 {
@@ -126,7 +126,7 @@ static int direct_mmu_pre_fault(struct kvm_vcpu *vcpu, struct kvm_page_fault *fa
 	if (WARN_ON_ONCE(level < PG_LEVEL_4K))
 		return -EIO;
 
-	/* As above: no huge page in the place of a page table in use. */
+	/* As above: do not replace a page table in use by a huge page. */
 	while (++level <= fault->max_level) {
 		if (pre_fault_pt_in_use(sptes[level])) {
 			fault->max_level = level - 1;
@@ -189,7 +189,7 @@ static int pre_fault_page(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
 }
 
 /*
- * Map what is at @gpa.  Returns the number of bytes that are mapped, 0 if another
+ * Map memory from @gpa on.  Returns the number of bytes mapped, 0 if another
  * task has changed the host's or the VM's page tables meanwhile, or -errno.
  */
 static long pre_fault_step(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
@@ -215,8 +215,8 @@ static long pre_fault_step(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
 		return -ENOENT;
 
 	/*
-	 * Deleting or moving the memslot waits for this SRCU reader.  Waiting for
-	 * that in turn would be a deadlock.
+	 * Deleting or moving the memslot waits for this SRCU reader, so waiting
+	 * for the update here would be a deadlock.
 	 */
 	if (fault.slot->flags & KVM_MEMSLOT_INVALID)
 		return -EAGAIN;
@@ -227,7 +227,7 @@ static long pre_fault_step(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
 		return -EOPNOTSUPP;
 	size = min(size, reach - gpa);
 
-	/* Only a new root ends retrying if the current one is obsolete. */
+	/* Get a new root if this one is obsolete, or retries never end. */
 	if (kvm_check_request(KVM_REQ_MMU_FREE_OBSOLETE_ROOTS, vcpu))
 		kvm_mmu_free_obsolete_roots(vcpu);
 

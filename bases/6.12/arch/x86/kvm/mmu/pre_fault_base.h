@@ -3,8 +3,8 @@
 #define __KVM_X86_MMU_PRE_FAULT_BASE_H
 
 /*
- * Names for the installer of KVM_PRE_FAULT_MEMORY that are the same on each kernel
- * that the series is for.
+ * Helpers for the installer of KVM_PRE_FAULT_MEMORY that differ between kernel
+ * versions, in a file of their own to ease backports.
  */
 #include "mmu.h"
 #include "mmu_internal.h"
@@ -25,7 +25,7 @@
 #define pre_fault_max_level(vcpu, slot, gfn)	\
 	kvm_mmu_max_mapping_level((vcpu)->kvm, slot, gfn, PG_LEVEL_2M)
 
-/* Private gfns and guest_memfd are for the fault path, which knows the rules. */
+/* Only the fault path handles private gfns and guest_memfd. */
 #define pre_fault_is_special(kvm, slot)		\
 	(kvm_arch_has_private_mem(kvm) || kvm_slot_can_be_private(slot))
 
