@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Names of the newest selftest library that Linux 6.1 has not.
+ * Names of the newest selftest library that Linux 6.1 lacks.
  */
 #ifndef SELFTEST_KVM_PRE_FAULT_BASE_H
 #define SELFTEST_KVM_PRE_FAULT_BASE_H
