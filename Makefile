@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# The one way in: the work itself is done by scripts/ and by the kernel's own
-# makefiles. "make help" tells what there is.
+# The entry point. scripts/ and the kernel's own makefiles do the work. "make help"
+# lists the targets and the variables.
 
 MAKEFLAGS += --no-print-directory
 
 variables := ARCH BASE CCACHE_DIR CHECK CPU DEBUG FORCE LINUX RELEASE SEED SIGNOFF \
 	     STRICT T V
-# Ignore these in the caller's environment. scripts/env.sh drops the rest of it but
-# for what bash reads before any script.
+# Ignore these in the caller's environment. scripts/env.sh drops the rest of the
+# environment, but too late for the variables that bash reads before any script.
 $(foreach v,$(filter-out CCACHE_DIR V,$(variables)),$(eval $v :=))
 unexport BASH_ENV ENV BASHOPTS SHELLOPTS POSIXLY_CORRECT
-# Where none is named, make test takes all that a base serves.
+# Without ARCH=, make test takes all architectures that a base serves.
 ARCHS := $(ARCH)
 export $(variables) ARCHS
 
@@ -77,42 +77,42 @@ clean:
 define help_text
 make tree      unpack the base, a Linux kernel, to build/BASE/linux, lay our files
                in, apply our edits
-make kernel    build the small kernel; the last line is where its image is
-make run       boot it under emulation and show what pre-faulting buys
-make bench     measure it against upstream's ioctl: a table, a plot and which
-               goals are met, in build/BASE/bench
+make kernel    build the small kernel; the last line names its image
+make run       boot it under emulation and show what pre-faulting saves
+make bench     measure it against upstream's ioctl: a table, a plot and the
+               goals met or missed, in build/BASE/bench
 make test      build and run all tests, on all bases; the last line counts them
 make regress   run the kernel's own KVM selftests on the base and on ours, and
-               compare what a guest's faults and exits cost
+               compare the cost of a guest's faults and exits
 make series    write the patches, for git am, to build/BASE/series
 make deb       build kvm-pre-fault-dkms, Debian's package with the modules for
                stock kernels, in build/deb
-make sync      take what was edited in build/BASE/linux back into our files
+make sync      copy the edits made in build/BASE/linux back into our files
 make shell     a shell in the emulated machine
-make clean     remove build/, where everything made is
+make clean     remove build/, which holds everything that make wrote
 make help      this text
 
-BASE=V         the kernel series to work on: $(bases). Without it, that of
-               the Debian here ($(default)); make test takes all of them
+BASE=V         the kernel series to work on: $(bases). Default: the series of
+               this Debian ($(default)); make test takes all of them
 LINUX=PATH     another kernel than Debian's of that series, a directory or a
                tarball; without BASE=, it is for the nearest base
-ARCH=arm64     make kernel, run, bench, test, regress, shell: cross-built, and on
-               arm64's machines, for a base that serves it; make test takes all
-               architectures unless told which one
+ARCH=arm64     make kernel, run, bench, test, regress, shell: cross-build, and use
+               arm64's machines, for a base that serves arm64; without ARCH=,
+               make test takes all architectures
 T=NAME         make test: run only the test of that name (scripts/names lists them)
-CPU=amd|intel  make test: run only the machines of that maker
+CPU=amd|intel  make test: run only the machines of that vendor
 DEBUG=1|kcsan  make test: run only the machines with the debug kernel (lockdep,
                KASAN, UBSAN and more, or KCSAN)
-RELEASE=1      make test: take as long as befits a release
-SEED=N         make test: the random numbers that a failure was printed with
-V=1            show all output of long steps; it is in build/log/ anyway
+RELEASE=1      make test: run everything in full, as before a release
+SEED=N         make test: the seed of random numbers, as printed with a failure
+V=1            show all output of long steps; build/log/ has it in any case
 FORCE=1        make tree: our files win over edits made in build/BASE/linux,
                make sync: the edits win
-STRICT=1       make bench: a goal that is missed is a failure
-CHECK=1        make series: try each patch as a maintainer would: it builds for all
-               architectures that it could break (or for that of CHECK=x86_64, i386,
-               arm64, s390), with nothing new said by the compiler and by sparse, and
-               the kernel's scripts for patches have nothing to say
+STRICT=1       make bench: fail if a goal is missed
+CHECK=1        make series: check each patch as a maintainer would: build it for all
+               architectures that it could break (or for one: CHECK=x86_64, i386,
+               arm64, s390), without a new warning of the compiler or of sparse, and
+               run the kernel's scripts for patches
 SIGNOFF=1      make series: add your Signed-off-by
 CCACHE_DIR=DIR the compiler cache, instead of build/ccache
 endef

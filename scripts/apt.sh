@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash disable=SC2154
-# Debian's packages without the system's apt having a say or a share in it: lists,
-# cache and status are below build/apt. Sourced after env.sh; no root is needed.
+# Download Debian's packages without changing the system's apt: lists, cache and status
+# are below build/apt. Sourced after env.sh; no root is needed.
 
-# The mirror that the host uses for Debian's security suites, or for all others.
-# Without package lists, apt only knows what it would fetch.
+# Print the mirror that the host uses for Debian's security suites, or for the others.
+# Without package lists, apt knows only the URIs that it would fetch.
 apt_site() {
 	local kind=$1 sites
 
@@ -23,7 +23,7 @@ apt_site() {
 }
 
 # apt_download ARCH PACKAGE SUITE...: put the package of the first suite that has it
-# into build/apt, and say there where it is.
+# into build/apt.
 apt_download() {
 	local arch=$1 package=$2 suite site apt dir=$top/build/apt
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# Reads "goal_files" files of goals, of which a later one replaces rows of an earlier
-# one, and then the benchmark's lines for machines. Prints the table and what has
-# become of the goals, and writes the results as CSV to the directory "out".
-# "upstream" is the version of the kernel to compare with, if there is one, and
-# "same_base" says that it is the base of "ours".
+# Read "goal_files" files of goals, where a later file replaces rows of an earlier one,
+# and then the benchmark's lines for machines. Print the table and the goals that are
+# met or missed, and write the results as CSV to the directory "out". "upstream" is the
+# version of the kernel to compare with, if there is one, and "same_base" is set if
+# that kernel is the base of "ours".
 # Exit status: 1 if a goal was missed, 2 if a result is missing.
 
 function bytes(size) {
@@ -15,12 +15,12 @@ function short(n) {
 	return n < 2 ^ 30 ? n / 2 ^ 20 "M" : n / 2 ^ 30 "G"
 }
 
-function get(kernel, kind, size, what) {
+function get(kernel, type, size, what) {
 	if (kernel == "upstream" && upstream == "")
 		return "-"
-	if ((kernel, kind, size, what) in value)
-		return value[kernel, kind, size, what]
-	printf "no result: %s, %s, %s, %s\n", kernel, kind, short(size), what >"/dev/stderr"
+	if ((kernel, type, size, what) in value)
+		return value[kernel, type, size, what]
+	printf "no result: %s, %s, %s, %s\n", kernel, type, short(size), what >"/dev/stderr"
 	status = 2
 	return "-"
 }
@@ -60,17 +60,17 @@ nr_files <= goal_files && $1 == "row" {
 	r = row[$2, $3]
 	if (!r)
 		r = row[$2, $3] = ++rows
-	kind[r] = $2
+	type[r] = $2
 	size[r] = bytes($3)
 	goal[r] = $4
 	share[r] = substr($5, length("guest/") + 1)
 	label[r] = $0
-	# mawk knows no {4}
+	# mawk does not support {5}.
 	for (i = 1; i <= 5; i++)
 		sub(/^[^ \t]+[ \t]+/, "", label[r])
 	next
 }
-nr_files <= goal_files && $1 == "own" { no_dearer[$2]; next }
+nr_files <= goal_files && $1 == "own" { own_rows[$2]; next }
 nr_files <= goal_files && $1 == "flat" { flat_from = bytes($2); limit["flat"] = $3; next }
 nr_files <= goal_files && /^[a-z]/ { limit[$1] = $2; next }
 nr_files <= goal_files { next }
@@ -106,9 +106,9 @@ END {
 		printf head, "", "without", "fault", "fault", "after", "fault"
 		printf head, "guest memory (4K pages, 64M)", series, series, "ours", "ours", series "/ours"
 	}
-	print "kind,bytes,what,guest upstream,guest ours,pre-fault upstream,pre-fault ours,guest after upstream,guest after ours,goal" >table
+	print "type,bytes,what,guest upstream,guest ours,pre-fault upstream,pre-fault ours,guest after upstream,guest after ours,goal" >table
 	for (i = 1; i <= rows; i++) {
-		k = kind[i]
+		k = type[i]
 		s = size[i]
 		touch = get("upstream", k, s, "touch")
 		own = get("ours", k, s, "touch")
@@ -118,7 +118,7 @@ END {
 		worst = larger(after, worst == "" ? "-" : worst)
 		dirty += get("ours", k, s, "dirty")
 		if (upstream == "") {
-			# The guest never faults on memory that is pre-faulted again.
+			# already-mapped has no run without a pre-fault: use that of anon.
 			base = own == "-" ? get("ours", "anon", s, "touch") : own
 			goal[i] = number(base / share[i])
 			printf head, label[i], number(own), number(new[i]),
@@ -152,13 +152,13 @@ END {
 		printf "%7s", number(new_size)
 		printf "%s,%s,%s\n", s, old_size[i], new_size >curve
 		if (s >= flat_from) {
-			if (!dearest || new_size > dearest)
-				dearest = new_size
-			if (!cheapest || new_size < cheapest)
-				cheapest = new_size
+			if (!highest || new_size > highest)
+				highest = new_size
+			if (!lowest || new_size < lowest)
+				lowest = new_size
 		}
 	}
-	if (!cheapest || (upstream != "" && !speedup)) {
+	if (!lowest || (upstream != "" && !speedup)) {
 		print "no result: ranges of all sizes, two vCPUs" >"/dev/stderr"
 		status = 2
 	}
@@ -173,12 +173,12 @@ END {
 	for (i = 1; i <= rows; i++)
 		check(label[i], new[i], goal[i])
 	for (i = 1; i <= rows; i++)
-		if (same_base != "" && kind[i] in no_dearer)
+		if (same_base != "" && type[i] in own_rows)
 			check(label[i] ", against " series, new[i], old[i])
 	check("guest after a pre-fault, at most", worst, limit["after"])
 	check("pages reported dirty", dirty, limit["dirty"])
-	check("dearest range / cheapest, from " short(flat_from) " on",
-	      dearest / cheapest, limit["flat"])
+	check("highest cost / lowest, from " short(flat_from) " on",
+	      highest / lowest, limit["flat"])
 	if (upstream != "")
 		check("two vCPUs / one", speedup, limit["vcpus"])
 	printf "%d goals met, %d missed\n", goals - missed, missed

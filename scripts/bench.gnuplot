@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# Draws the *.csv in "dir": bars by kind of memory, cost against size of range.
-# "upstream" is the version of upstream's kernel, without which its columns have
-# nothing but dashes, and "ours" the base of the other one.
+# Draw the *.csv in "dir": bars by type of memory, and the cost against the size of the
+# range. "upstream" is the version of upstream's kernel; if empty, the columns of
+# upstream hold only dashes. "ours" is the base of our kernel.
 
 set terminal pngcairo size 1500,620 font "sans,11" noenhanced
 set output dir."pre_fault.png"

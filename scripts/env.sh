@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash disable=SC2034
-# Sourced by each script; changes to the project's directory, drops the caller's
-# environment but for a few variables, and refuses wrong arguments.
+# Sourced by each script: change to the project's directory, drop the caller's
+# environment except for a few variables, and refuse wrong arguments.
 
 set -euo pipefail
 
-# Anything else may change what is built, measured or packed: CROSS_COMPILE, LLVM,
-# KCFLAGS, KBUILD_OUTPUT, the outer make's MAKEFLAGS, GIT_DIR, TAR_OPTIONS, ...
+# Any other variable may change the build, the results or the packages: CROSS_COMPILE,
+# LLVM, KCFLAGS, KBUILD_OUTPUT, the outer make's MAKEFLAGS, GIT_DIR, TAR_OPTIONS, ...
 kept=(ARCH ARCHS BASE BASES BRIEF 'CCACHE_*' CHECK CPU DEBUG FORCE LINUX LOCKED
       PROGRESS_PREFIX RELEASE SEED SIGNOFF STRICT T V as_root missing
       PATH HOME USER LOGNAME SHELL TERM LANG TMPDIR 'XDG_*' 'LD_*' APT_CONFIG
@@ -17,7 +17,7 @@ for name in $(compgen -e); do
 		# shellcheck disable=SC2053
 		[[ $name != $pattern ]] || continue 2
 	done
-	# Bash does not let go of SHELLOPTS.
+	# SHELLOPTS is read-only in bash.
 	unset -v "$name" 2>/dev/null || :
 done
 unset -v name pattern
@@ -25,7 +25,7 @@ export LC_ALL=C
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 top=$(pwd -P)
-# make, kbuild and the shell take these characters for something else.
+# These characters have a special meaning to make, kbuild or the shell.
 special='[][[:space:]:=,;$#%&|<>(){}*?!"'\''`\^]'
 if [[ $top =~ $special ]]; then
 	echo "$top: no path for make: it has a space or one of : = , ; \$ # % & | < > ( ) [ ] { } * ? ! \" ' \` \\ ^" >&2
@@ -56,7 +56,7 @@ or_list() {
 	echo "${list:+$list or }${*: -1}"
 }
 
-# One script at a time changes build/, with those that it calls.
+# Let one script at a time, and the scripts that it calls, change build/.
 lock() {
 	[[ -z ${LOCKED:-} ]] || return 0
 	exec 9>build/.lock
@@ -72,14 +72,15 @@ base_key() {
 	sed -n "s/^$2:[[:space:]]*//p" "bases/$1/base"
 }
 
-# "6.1.192" of a kernel's source directory or tarball, nothing of anything else
+# Print the version of a kernel's source directory or tarball, as in "6.1.192", and
+# nothing for any other file.
 version_of() {
 	local makefile=Makefile
 
 	if [[ -d $1 ]]; then
 		cat "$1/$makefile"
 	else
-		# Nothing is read beyond the first match.
+		# Do not read beyond the first match: a tarball is large.
 		tar -xOf "$1" --occurrence=1 --wildcards \
 			--no-wildcards-match-slash "*/$makefile"
 	fi 2>/dev/null |
@@ -88,7 +89,7 @@ version_of() {
 	     END { if (v ~ /^[0-9]+\.[0-9]+\.[0-9]+$/) print v }' || :
 }
 
-# The base whose series is nearest to a version; 20 releases make a major one.
+# Print the base nearest to a version; a major version has 20 releases.
 nearest_base() {
 	printf '%s\n' "${bases[@]}" | awk -v version="$1" '
 	function release(v,	n) {
@@ -111,7 +112,7 @@ serves() {
 	[[ " $(base_key "$1" archs) " == *" $2 "* ]]
 }
 
-# The base of the Debian that this is, else the newest, that serves $ARCH
+# Print the base of this Debian if it serves $ARCH, else the newest one that does.
 default_base() {
 	local v debian choice=
 
@@ -126,12 +127,12 @@ default_base() {
 	echo "${choice:-$newest}"
 }
 
-# Each folder of bases/ is a base. The newest, which is the root, comes first.
+# Each folder of bases/ is a base. The newest comes first; its files are at the root.
 mapfile -t bases < <(printf '%s\n' bases/*/base | cut -d / -f 2 | sort -rV)
 newest=${bases[0]}
 arch=${ARCH:-x86_64}
 base=${BASE:-}
-# A script that calls another has looked at it.
+# The calling script has checked LINUX= already.
 if [[ -n ${LINUX:-} && ( -z $base || -z ${LOCKED:-} ) ]]; then
 	[[ -e $LINUX ]] || refuse "LINUX=$LINUX does not exist"
 	version=$(version_of "$LINUX")
@@ -150,8 +151,8 @@ read -ra compile_for <<<"$(base_key "$base" compiles)"
 b=build/$base
 mkdir -p "$b" build/log
 
-# Files of ours below a directory, by their names from there. Where git knows this
-# directory, what it ignores (editor and build leavings) stays out.
+# Print our files below a directory, relative to it. If this directory is a git
+# repository, omit the files that git ignores, such as backups and build products.
 files_in() {
 	(
 		cd "$1" || exit
@@ -172,16 +173,16 @@ files_in() {
 	)
 }
 
-# All that goes into the kernel's tree of the base: "NAME FILE", NAME being that in
-# the tree, and FILE ours, X.patch for an edit of X. A file in bases/$base takes the
-# place of the root's.
+# Print "NAME FILE" for everything that goes into the kernel's tree of the base: NAME is
+# the name in the tree, FILE is ours, X.patch for an edit of X. A file in bases/$base
+# takes the place of the file at the root.
 own_files() {
 	{
 		files_in . | sed 's/.*/root & &/'
 		base_key "$base" drop | sed 's/.*/drop &/'
 		files_in "bases/$base" | sed "s|.*|base & bases/$base/&|"
 	} | awk '
-	# A / at the end takes all that is below, as in MAINTAINERS.
+	# As in MAINTAINERS, a name that ends in / stands for all files below.
 	function dropped(name,	i) {
 		for (i in drop)
 			if (i ~ /\/$/ ? index(name, i) == 1 : name == i)
@@ -201,7 +202,7 @@ own_files() {
 	}' | sort
 }
 
-# Same bytes and same execute permission
+# Succeed if two files have the same contents and execute permission.
 same() {
 	[[ -f $1 && -f $2 ]] && cmp -s "$1" "$2" || return 1
 	if [[ -x $1 ]]; then [[ -x $2 ]]; else [[ ! -x $2 ]]; fi
@@ -212,8 +213,8 @@ put() {
 	cp --remove-destination "$1" "$2"
 }
 
-# Make sure that $b/base has the named files as they are in the base. The
-# tree's own copy does, unless it was written to since the base was unpacked.
+# Put the named files of the base into $b/base. Copy them from the tree, unless they
+# were written to since the base was unpacked.
 pristine() {
 	local f src absent=()
 
@@ -238,8 +239,8 @@ pristine() {
 	fi
 }
 
-# Does a path match a pattern of MAINTAINERS? A / at the end takes all that is
-# below, a * does not reach across a /.
+# Succeed if a path matches a pattern of MAINTAINERS: one that ends in / matches all
+# paths below, and * does not match a /.
 matches() {
 	local path=$1 pattern=$2
 

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash disable=SC2034,SC2154
-# The series on the pristine base, patch by patch, for the check-* scripts that
-# look at it so: sourced after tap.sh's tap_start. $b/check/linux is the tree, with
-# a git of its own that knows no file but those that we edit.
+# Apply the series to the pristine base patch by patch, for scripts that check patches.
+# Sourced after tap.sh. $b/check/linux is the tree, with a git repository of its own
+# that tracks only the files that we edit.
 
 linux=$b/check/linux
 
-# Write the series and go back to the base. Those that we edit are new copies:
-# kbuild must see that they went back.
+# Write the series and restore the base. Copy the files that we edit, so that kbuild
+# sees a new date.
 patches_start() {
 	local f
 
@@ -29,7 +29,7 @@ patches_start() {
 		"${git[@]}" tag base)
 }
 
-# Without what review-known.txt knows of a tool
+# Drop the reports of a tool that review-known.txt lists.
 unknown() {
 	awk -v tool="$1" '
 	FNR == NR { if ($1 == tool) known[$2]; next }
@@ -41,8 +41,8 @@ unknown() {
 	}' scripts/review-known.txt -
 }
 
-# Print checkpatch.pl's complaints about a patch. It looks for its companions in the
-# tree it is run from, and leaves a cache there.
+# Print checkpatch.pl's complaints about a patch. Run it from its own tree, where it
+# finds the files that it needs and leaves a cache.
 patch_style() {
 	local status=0
 
@@ -56,7 +56,7 @@ patch_apply() {
 	(cd "$linux" && "${git[@]}" am -q "$top/$1")
 }
 
-# The files of the kernel's tree that a patch writes to
+# Print the files that a patch writes to.
 patch_files() {
 	sed -n 's/^+++ b\///p' "$1"
 }
@@ -69,12 +69,12 @@ patch_concerns() {
 	patch_files "$1" | grep -E "^(arch/$dir|include|virt|kernel|mm|lib)/" >/dev/null
 }
 
-# Its files that are new
+# Print the files that patches add.
 new_files() {
 	awk '/^--- / { new = $2 == "/dev/null" } /^\+\+\+ b\// && new { print substr($2, 3) }' "$@"
 }
 
-# "0007", "tools-0007"
+# Print "0007" or, for the second series, "tools-0007".
 patch_number() {
 	local number
 
@@ -83,7 +83,7 @@ patch_number() {
 	echo "$number"
 }
 
-# The lines of a log that warn, as FILE:LINE: TEXT, with the tree's own paths
+# Print the warnings in a log as FILE:LINE: TEXT, with paths relative to the tree.
 warnings_in() {
 	awk -v linux="/$linux/" '
 	!/(warning|error): / { next }
@@ -97,7 +97,7 @@ warnings_in() {
 	}' "$1"
 }
 
-# Those of them that are about lines of ours; some of the base's have warnings, too.
+# Print the warnings about our lines only: the base's lines have some, too.
 warnings_of_ours() {
 	(cd "$linux" && "${git[@]}" diff -U0 base HEAD) | awk '
 	FNR == NR && /^\+\+\+ b\// { file = substr($2, 3) }

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
-# Result lines for the check-* scripts, sourced after env.sh; scripts/test numbers
-# them. A script sets "names" to its tests, calls "tap_start", and then "result" once
-# for each. With -l the names are listed, with T=NAME only one of them is reported.
+# Result lines for the check-* scripts; scripts/test numbers them. Sourced after env.sh.
+# A script sets "names" to its tests, calls "tap_start", and then "result" once for
+# each. -l lists the names, T=NAME reports only that test.
 
 tap_count=0
 tap_bad=0
@@ -21,7 +21,7 @@ wanted() {
 	[[ -z ${T:-} || $T == "$1" ]]
 }
 
-# result NAME STATUS [FILE]: a FILE with what there is to say about a failure
+# result NAME STATUS [FILE]: report a test, and show the end of FILE on failure
 result() {
 	local verdict=ok
 
@@ -35,7 +35,7 @@ result() {
 	echo "$verdict - $1"
 }
 
-# Each name must have been reported by now.
+# Call this after the result of each name.
 tap_end() {
 	echo "1..$tap_count"
 	exit $((tap_bad > 0))
