@@ -1,10 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Runs the benchmark on each kernel, "upstream" and "ours" or ours alone, booted
-# anew for each part of it. The lines for machines are written as they come, with
-# the name of the kernel in front; all else is in the logs. The line "host" has
-# the host's CPUs, and how many of them were busy ahead of the run with two vCPUs.
+# Run the benchmark on each kernel, "upstream" and "ours" or ours alone, and boot for
+# each part of it. Write its lines for machines to stdout, prefixed with the name of the
+# kernel, and all other output to the logs. The line "host" has the number of the host's
+# CPUs, and how many of them were busy before the run with two vCPUs.
 #
 #   bench.sh MACHINE KERNEL...
 #
@@ -38,8 +38,8 @@ boot()
 	fi
 }
 
-# How many of the host's CPUs are at work in this second: two vCPUs that run in
-# parallel need two that are not.
+# Print how many of the host's CPUs are busy during one second: two vCPUs that run in
+# parallel need two idle CPUs.
 busy_cpus()
 {
 	{
@@ -64,7 +64,7 @@ for kernel; do
 	boot "$kernel" show sizes -g -s alias \
 		-b 2M,8M,32M,64M,256M,"1G$large"
 done
-# Elsewhere the page tables are changed by one vCPU at a time.
+# On arm64, one vCPU at a time changes the page tables.
 if [ "$machine" = amd ]; then
 	busy_cpus
 	boot ours smp vcpus -v 2 -b 256M -s anon -n 5

@@ -1,24 +1,24 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Boot a machine of the table "machines", and wait until it is over.
+# Boot a machine of the table "machines", and wait until it ends.
 #
 #   boot.sh MACHINE DIR PROGRAM [ARGUMENT...]
 #
-# Init runs the program. DIR takes everything that the run leaves behind, first of
-# all the console log, DIR/console. Environment: KERNEL, INITRD; LIMIT, in seconds;
-# APPEND, more kernel parameters; GCOV=yes, for the coverage of a kernel that has some
-# to tell, in DIR/gcov (not with show and smp); and MODE:
-#   log    nothing is shown (default)
-#   show   what the program writes is shown as it comes, the kernel's words are
-#          not; the clock counts instructions, so that numbers repeat
+# Init runs the program. DIR takes all output of the run, the console log as
+# DIR/console. Environment: KERNEL, INITRD; LIMIT, in seconds; APPEND, more kernel
+# parameters; GCOV=yes, to write the coverage data of a kernel that has them to DIR/gcov
+# (not with show and smp); and MODE:
+#   log    show nothing (default)
+#   show   show the output of the program, but not the kernel's; the clock counts
+#          instructions, so that numbers repeat
 #   count  as log, and the clock counts the instructions of SMP (1) CPUs; more than
 #	   one take turns, and need QEMU 8.1
 #   smp    as show, but two CPUs run at once, and the clock is the host's
-#   shell  the console is here
-# Fails unless init's last line says "exit status 0". A machine of QEMU's that has not
-# come to init in BOOT_LIMIT (240) seconds is started once more: its four CPUs have
-# been seen to wait for each other at boot. The first console is in DIR/hung then.
+#   shell  connect the console to this terminal
+# Fail unless init's last line says "exit status 0". If a QEMU machine has not reached
+# init after BOOT_LIMIT (240) seconds, start it once more: its four CPUs sometimes wait
+# for each other at boot. The first console is then in DIR/hung.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -34,9 +34,9 @@ boot_limit=${BOOT_LIMIT:-240}
 log=$dir/console
 cmdline="loglevel=5 panic=-1 watchdog_thresh=30 secretmem.enable=1"
 
-# Without an accelerator QEMU emulates SVM with nested paging, but no VMX. 4G are
-# two nodes here, and the second has a whole 1G page to give. A busy host may be
-# late with the tick that is looked for at boot.
+# Without an accelerator QEMU emulates SVM with nested paging, but no VMX. Split 4G into
+# two nodes, of which the second has a free 1G page. no_timer_check: on a busy host the
+# timer tick may be too late for the check at boot.
 board_x86_64()
 {
 	binary=qemu-system-x86_64
@@ -46,8 +46,8 @@ board_x86_64()
 	board=(-machine q35)
 }
 
-# The board has one serial line, and no PCI device with registers to be mapped.
-# Its memory begins at 1G: of 3G above 4G, the lowest are free for a 1G page.
+# Add a second serial line, and a PCI device with registers to map. Memory begins at 1G
+# and ends 3G above 4G, where the lowest 1G page is free.
 board_arm64()
 {
 	binary=qemu-system-aarch64
@@ -65,7 +65,7 @@ board_arm64()
 	esac
 }
 
-# The arguments that give the second line to stdio or to file:PATH
+# Set the arguments that connect the second line to stdio or to file:PATH.
 second_to()
 {
 	local to=${1/:/,path=}
@@ -88,7 +88,7 @@ boot_qemu()
 		cmdline+=" lab_gcov=$second"
 		second_to "file:$dir/gcov"
 	fi
-	# On stderr it lists what it does not emulate of an EPYC
+	# QEMU lists on stderr the features of an EPYC that it does not emulate.
 	exec 2> "$dir/emulator"
 	case $mode in
 	show|smp)	extra="lab_tty=$second"
@@ -114,8 +114,8 @@ boot_qemu()
 		"${cpus[@]}" "${line[@]}"
 }
 
-# Bochs emulates VMX with EPT, and boots from nothing simpler than a CD.
-# Without a way to reset, a panic, a reboot and a power-off all end it.
+# Bochs emulates VMX with EPT, and cannot boot from anything simpler than a CD. Disable
+# the reset, so that Bochs ends on a panic, a reboot and a power-off.
 boot_bochs()
 {
 	local cd=$dir/cd lib=/usr/lib/syslinux/modules/bios
@@ -158,9 +158,9 @@ boot_bochs()
 		error: action=ignore
 		info: action=ignore
 	EOF
-	# Not a newer CPU: the XSAVE area of those is inconsistent, as Linux
-	# warns. Not the default sound: it overflows a buffer without ALSA.
-	# Debian's Bochs starts in its debugger, which has to be told to go on
+	# Do not use a newer CPU: Linux warns about its inconsistent XSAVE area. Do not
+	# use the default sound: without ALSA it overflows a buffer. Debian's Bochs starts
+	# in its debugger: let it continue.
 	echo c > "$dir/debugger"
 	exec bochs -q -f "$dir/bochsrc" -rc "$dir/debugger" \
 		< /dev/null > "$dir/emulator" 2>&1
@@ -206,7 +206,7 @@ trap 'stop; exit 143' INT TERM HUP
 
 while kill -0 "$pid" 2> /dev/null; do
 	if over; then
-		# Powering off is a matter of moments
+		# Give the machine some seconds to power off.
 		for _ in 1 2 3 4 5; do
 			kill -0 "$pid" 2> /dev/null || break
 			sleep 1

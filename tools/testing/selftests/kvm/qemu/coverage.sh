@@ -6,8 +6,8 @@
 #   coverage.sh KERNEL_OUT RUN-DIR...
 #
 # KERNEL_OUT is the directory of a kernel that was built with CONFIG_GCOV_KERNEL
-# and GCOV_PROFILE_FILE.o=y for these files. Each RUN-DIR was left by "GCOV=yes
-# boot.sh ..." of that kernel. Fails if less than 90 % of the lines were executed.
+# and GCOV_PROFILE_FILE.o=y for these files. Each RUN-DIR is from a run of that kernel
+# with "GCOV=yes boot.sh ...". Fail if less than 90 % of the lines were executed.
 set -eu
 
 [ $# -ge 2 ] || { sed -n '3,5s/^# *//p' "$0"; exit 2; }
@@ -17,7 +17,7 @@ shift
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# Files of the machine, as in the kernel's build directory
+# Unpack the machine's files as in the kernel's build directory.
 unpack()
 {
 	perl -ne '

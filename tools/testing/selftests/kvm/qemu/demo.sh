@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# What "make run" shows, in the lab's machine. Arguments are for the first part,
-# the guest that reads all of its memory; the second one boots Linux.
+# The program of "make run", in the lab's machine. The first part runs the guest that
+# reads all of its memory, with the arguments given here; the second part boots Linux.
 
 pre_fault "$@" &&
 boot_guest --icount --memory 128M --backing anon --backing thp --backing memfd \

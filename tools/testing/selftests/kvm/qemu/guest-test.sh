@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# In the lab's machine, as TAP: boots Linux with tools/kvm/pre_fault, saves it,
-# restores it from what was saved, and looks at the stage-2 faults of each run.
+# In the lab's machine, as TAP: boot Linux with tools/kvm/pre_fault, save a snapshot,
+# restore it, and check the stage-2 faults of each run.
 
 snapshot=/tmp/snapshot
 log=/tmp/log
@@ -19,8 +19,8 @@ result()
 	fi
 }
 
-# fewer MEMORY HOW PERCENT: the run that HOW tells took no more than PERCENT of
-# the faults of the one without a pre-fault.
+# fewer MEMORY HOW PERCENT: succeed if the run with the pre-fault HOW took at most
+# PERCENT of the faults of the run without one.
 fewer()
 {
 	awk -v memory="$1" -v how="$2" -v percent="$3" '
@@ -33,14 +33,14 @@ fewer()
 	' $log
 }
 
-# poke FILE OFFSET BYTES: overwrite what is there, BYTES as printf has them
+# poke FILE OFFSET BYTES: overwrite FILE at OFFSET; BYTES is a format of printf
 poke()
 {
 	# shellcheck disable=SC2059
 	printf "$3" | dd of="$1" bs=1 seek="$2" conv=notrunc 2> /dev/null
 }
 
-# refused NAME MESSAGE OPTIONS: they are, at once, by an exit with that message
+# refused NAME MESSAGE OPTIONS: check that pre_fault refuses OPTIONS with that message
 refused()
 {
 	name=$1 message=$2
@@ -63,11 +63,11 @@ sed 's/^/# /' $log
 fewer anon all 1
 result $? boot_takes_no_fault
 
-# The snapshot has the guest's answer ahead of the memory.
+# In the snapshot, the guest's answer comes before the memory.
 sum=$(md5sum < /bin/busybox)
 head -c 65536 $snapshot | grep -aq "${sum%% *}  /copy"
 result $? guest_has_summed_up
-# So is the MTRR that turns them on, as MSR 0x2ff.
+# So does MSR 0x2ff, which enables the MTRRs.
 head -c 65536 $snapshot | tr '\0' 0 |
 	grep -aq "$(printf '\377\002000000\006[\010\014]')"
 result $? mtrrs_are_saved
@@ -75,7 +75,7 @@ result $? mtrrs_are_saved
 pre_fault --restore $snapshot --working-set /tmp/working-set > $log 2>&1
 result $? restored_guest_answers_the_same
 sed 's/^/# /' $log
-# The guest's writes remain, each of which copies a page of the file.
+# The guest's writes still fault, since each copies a page of the file.
 fewer file all 80
 result $? all_spares_reads
 fewer file "working set" 2
@@ -88,8 +88,8 @@ refused working_set_needs_restore 'needs --restore' --working-set /tmp/working-s
 refused prompt_is_not_empty '--prompt: empty' --kernel /guest/bzImage --prompt ''
 refused working_set_is_a_file 'Is a directory' --restore $snapshot --working-set /tmp
 
-# The kernel's preferred address: where the sum with its size wraps, and in what
-# boot_load() needs.
+# A preferred address of the kernel whose sum with the size wraps, one in the memory that
+# boot_load() uses, and a kernel with a size of 0 in its header
 head -c 65536 /guest/bzImage > /tmp/kernel
 poke /tmp/kernel 600 '\0\360\377\377\377\377\377\377'
 refused kernel_below_0 'from 0xfffffffffffff000 on, not all' --kernel /tmp/kernel
@@ -98,8 +98,8 @@ refused kernel_below_1M 'from 0x10000 on, not all' --kernel /tmp/kernel
 poke /tmp/kernel 608 '\0\0\0\0'
 refused kernel_longer_than_said 'not as long' --kernel /tmp/kernel
 
-# Without memory, with the CPUID of another vendor, and texts without an end,
-# from within the MSRs ahead of them on.
+# A snapshot without memory, one with the CPUID of another vendor, and one whose texts
+# have no NUL: fill the file from the MSRs before the texts on.
 head -c 2097152 $snapshot > /tmp/other
 poke /tmp/other 8 '\0\0\0\0\0\0\0\0'
 refused snapshot_without_memory 'not a snapshot' --restore /tmp/other

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * First process of the lab's machine: makes a small system around the one
- * program that the kernel command line names, and tells how it ended.
+ * First process of the lab's machine: set up a small system, run the one program
+ * that the kernel command line names, and print its exit status.
  *
  *   ... -- PROGRAM [ARGUMENT...]   a program in /bin; a shell if there is none
  *
- * With lab_tty=DEVICE on the command line the program gets that terminal for
- * itself. Otherwise it shares the console; its lines then go, unless it is the
- * shell, through the kernel log, because there a line is never torn by a kernel
- * message, and a kernel message shows up behind the test that caused it.
+ * With lab_tty=DEVICE on the command line the program has that terminal for
+ * itself. Otherwise the program shares the console, and all lines but those of a
+ * shell go through the kernel log: a kernel message cannot tear a line there, and
+ * comes after the line of the test that caused it.
  *
- * With lab_gcov=DEVICE, the kernel's coverage data is written there at the end,
- * two lines for each file: its path, and its bytes in hexadecimal.
+ * With lab_gcov=DEVICE, write the kernel's coverage data there at the end, two
+ * lines for each file: its path, and its bytes in hexadecimal.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -69,7 +69,7 @@ static void mount_all(void)
 			  mounts[i].options))
 			warn("lab: mount %s", mounts[i].dir);
 	}
-	/* Not every kernel here has it, nor the directory. */
+	/* Do not check: not every kernel has cgroups, nor this directory. */
 	mount("cgroup2", "/sys/fs/cgroup", "cgroup2", 0, NULL);
 }
 
@@ -86,7 +86,7 @@ static void apply_settings(void)
 	}
 }
 
-/* mkswap(8), as far as the kernel looks: version, last page, signature */
+/* Write the fields of mkswap(8) that the kernel checks: version, last page, signature. */
 static void enable_swap(const char *dev)
 {
 	static uint32_t page[SWAP_PAGE / sizeof(uint32_t)];
@@ -110,7 +110,7 @@ static void enable_swap(const char *dev)
 
 /*
  * Make @path the terminal of this process, and its stdin, stdout and stderr.
- * With @raw_output the terminal on the host's side turns "\n" into "\r\n".
+ * With @raw_output, leave it to the host's terminal to turn "\n" into "\r\n".
  */
 static void take_terminal(const char *path, bool raw_output)
 {
@@ -162,7 +162,7 @@ static void log_line(int kmsg, const char *line, size_t len)
 		warn("lab: kmsg");
 }
 
-/* Until the last writer has closed the pipe: each line as one log record */
+/* Write each line as one log record, until the last writer has closed the pipe. */
 static void copy_to_log(int from, int kmsg)
 {
 	char buf[LOG_LINE];
@@ -189,8 +189,8 @@ static void copy_to_log(int from, int kmsg)
 }
 
 /*
- * A log record may wait for whoever holds the console to print it. Reading
- * /proc/consoles takes the console and lets go of it, which prints them all.
+ * A log record may be left for the owner of the console lock to print. Reading
+ * /proc/consoles takes and releases the lock, which prints all records.
  */
 static void flush_log(void)
 {
@@ -201,13 +201,13 @@ static void flush_log(void)
 		;
 	if (fd >= 0)
 		close(fd);
-	/* On newer kernels a thread of low priority prints them. */
+	/* On newer kernels a thread of low priority prints the records. */
 	sleep(1);
 }
 
 /*
- * When the process that a terminal belongs to exits, what was not sent yet is
- * thrown away: let it be one that waits.
+ * When the session leader of a terminal exits, the kernel discards unsent output:
+ * let the leader wait until all output is sent.
  */
 static void fork_and_drain(void)
 {
@@ -296,7 +296,7 @@ static void hand_out_gcov(const char *dev)
 		t.c_oflag &= ~OPOST;
 		tcsetattr(fileno(gcov), TCSANOW, &t);
 	}
-	/* Links lead to the build directory, which is not here. */
+	/* Do not follow links: the build directory is not in this machine. */
 	nftw("/sys/kernel/debug/gcov", write_gcov, 8, FTW_PHYS);
 	fflush(gcov);
 	tcdrain(fileno(gcov));
@@ -307,7 +307,7 @@ static void open_console(void)
 {
 	int fd;
 
-	/* The kernel found no /dev/console in an initramfs without one */
+	/* The initramfs may have no /dev/console for the kernel to open. */
 	mkdir("/dev", 0755);
 	mknod("/dev/console", S_IFCHR | 0600, makedev(5, 1));
 	fd = open("/dev/console", O_RDWR);
@@ -331,14 +331,14 @@ int main(int argc, char *argv[])
 	setenv("HOME", "/", 1);
 	setenv("PATH", "/bin", 1);
 
-	/* KVM's selftests open the file that they are called by. */
+	/* KVM's selftests open argv[0] as a file. */
 	snprintf(program, sizeof(program), "/bin/%s", argc > 1 ? argv[1] : "sh");
 	cmd[0] = program;
 	status = run(cmd, tty, !tty && strcmp(program, "/bin/sh"));
 	if (getenv("lab_gcov"))
 		hand_out_gcov(getenv("lab_gcov"));
 
-	/* Nothing but a panic may tear the line that the run is judged by */
+	/* boot.sh looks for this line: let no kernel message but a panic tear it. */
 	flush_log();
 	klogctl(KLOG_CONSOLE_LEVEL, NULL, 1);
 	sync();

@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Compares what a guest's faults and exits cost on the base kernel and on ours,
-# where nobody calls the ioctl, as TAP: the same number of instructions, within
-# half a percent.
+# As TAP, compare the cost of a guest's faults and exits on the base kernel and on ours,
+# without a call of the ioctl: the numbers of instructions may differ by half a
+# percent.
 #
 #   overhead.sh MACHINE...
 #
@@ -22,7 +22,7 @@ boot()
 	local path=$BUILD_PATH dir=$out/$1-$2 args=''
 
 	[ "$2" = ours ] || path=$BASE_BUILD
-	# A timer tick more or less there is 0.2 % of what the default costs.
+	# With the default size, one timer tick would be 0.2 % of the cost.
 	case $1 in
 	arm64*)	args="-b 16M" ;;
 	esac
@@ -66,14 +66,14 @@ END {
 		b = cost["base", key]
 		o = cost["ours", key]
 		percent = b ? (o / b - 1) * 100 : 100
-		# Also of what was measured on one kernel only
+		# This is also bad if only one kernel has the result.
 		bad = percent > most || percent < -most ||
 		      events["base", key] != events["ours", key]
 		failed += bad
 		printf "%sok - overhead: %s # base %.1f, ours %.1f, %+.2f %% (%d events)\n",
 		       bad ? "not " : "", key, b, o, percent, events["base", key]
 	}
-	# A machine that measured next to nothing has shown nothing
+	# A machine with few results has failed.
 	m = split(machines, machine, " ")
 	for (i = 1; i <= m; i++) {
 		bad = rows[machine[i]] < 12

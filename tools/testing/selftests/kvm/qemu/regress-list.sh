@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# Makes, of the paths of the kernel's KVM selftests on stdin, the list that
-# "regress" reads in the machine, OUT/tests, and tells the specification of the
-# initramfs with all of it. The tests of the series are left out.
+# Read the paths of the kernel's KVM selftests from stdin. Write the list that "regress"
+# reads in the machine to OUT/tests, and the specification of the initramfs with the
+# tests to stdout. Leave out the tests of the series.
 #
 #   regress-list.sh BUILT-DIR SOURCE-DIR RUNNER OUT
 #
@@ -15,8 +15,8 @@ source=$2
 runner=$3
 out=$4
 
-# Limit in seconds and arguments. Under emulation some need fewer rounds or less
-# memory than by default; those that do are here, the others take a few seconds.
+# Print the limit in seconds and the arguments of a test. Under emulation, the tests
+# listed here need another limit, fewer rounds or less memory than by default.
 tuned()
 {
 	case $1 in
@@ -34,7 +34,7 @@ tuned()
 	esac
 }
 
-# The one script calls sudo, and compares whoami with root
+# nx_huge_pages_test.sh calls sudo, and compares whoami with root.
 cat > "$out/sudo" <<-'END'
 	#!/bin/sh
 	exec "$@"
@@ -73,7 +73,7 @@ while read -r path; do
 			echo "dir /regress/${name%/*} 755 0 0" ;;
 		esac ;;
 	esac
-	# A program that the script calls is no test by itself
+	# nx_huge_pages_test is only called by its script.
 	case $name in
 	*/nx_huge_pages_test) ;;
 	*)	echo "$name $(tuned "$name")" >> "$out/tests" ;;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Runs the kernel's own KVM selftests one after the other, each with a time
- * limit and in a process group of its own, and tells a line of TAP for each.
+ * Run the kernel's own KVM selftests one after the other, each with a time limit
+ * and in a process group of its own, and print a line of TAP for each.
  *
  *   regress [NAME...]
  *
@@ -25,7 +25,7 @@
 #define MAX_ARGS	16
 #define SPACE		"\n "
 #define KSFT_SKIP	4
-/* How much of what a test wrote is kept, and how many lines of it are told */
+/* The bytes of a test's output that are kept, and the lines that are printed */
 #define MAX_OUTPUT	4096
 #define MAX_LINES	12
 
@@ -53,7 +53,7 @@ static void start(char *argv[], int out)
 	_exit(127);
 }
 
-/* The wait status of the command, or -1 if it was not over in time */
+/* Return the wait status of the command, or -1 after the time limit. */
 static int run(char *argv[], double limit)
 {
 	int fd = open(OUTPUT, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -73,12 +73,12 @@ static int run(char *argv[], double limit)
 			status = -1;
 		usleep(20000);
 	}
-	/* Those that it left behind, too */
+	/* Kill the processes that the test left behind, too. */
 	kill(-pid, SIGKILL);
 	if (status < 0)
 		waitpid(pid, NULL, 0);
 
-	/* The end of the output says why. */
+	/* Keep the end of the output, which has the reason of a failure. */
 	if (lseek(fd, -MAX_OUTPUT, SEEK_END) < 0)
 		lseek(fd, 0, SEEK_SET);
 	len = read(fd, output, MAX_OUTPUT);
@@ -98,7 +98,7 @@ static char *last_line(void)
 	return line ? line + 1 : output;
 }
 
-/* Of TEST_REQUIRE()'s, what is behind the TAP that it tries to be */
+/* TEST_REQUIRE() prints a TAP prefix before the reason: skip it. */
 static const char *skip_reason(void)
 {
 	char *line = last_line(), *reason = strstr(line, "# SKIP - ");

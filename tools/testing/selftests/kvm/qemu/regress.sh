@@ -1,10 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Runs the kernel's own KVM selftests on the base kernel and on ours, and makes
-# one TAP stream of it: a test that passes on the base has to pass on ours. One
-# that does not is given two more chances, as under emulation some fail now and
-# then. The results are left in DIR/table: name, base, ours.
+# Run the kernel's own KVM selftests on the base kernel and on ours, and print one TAP
+# stream: a test that passes on the base has to pass on ours. A test that fails on ours
+# is repeated twice, since under emulation some fail now and then. The file "table" in
+# the output directory has the results: name, base, ours.
 #
 #   regress.sh MACHINE
 #
@@ -16,7 +16,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 machine=$1
 out=$BUILD_PATH/regress/run
 initrd=$BUILD_PATH/initramfs-regress.cpio.gz
-# All of it takes two minutes or three where nobody else is at work
+# On an idle host a run takes two or three minutes.
 limit=1500
 retries=2
 
@@ -28,7 +28,7 @@ boot()
 	[ "$1" = ours ] || path=$BASE_BUILD
 	shift 2
 	mkdir -p "$dir"
-	# The clocks of guests want a TSC that the host trusts
+	# Tests of guests' clocks need a TSC that the host trusts.
 	KERNEL=$path/kernel/$KERNEL_IMAGE INITRD=$initrd LIMIT=$limit MODE=log \
 	APPEND="tsc=reliable clocksource=tsc" \
 		"$here/boot.sh" "$machine" "$dir" regress "$@" \
@@ -36,7 +36,7 @@ boot()
 	awk -v machine=regress -f "$here/tap.awk" "$dir/console" > "$dir/tap"
 }
 
-# NAME<tab>pass|fail|timeout|skip<tab>comment, of each test of a run
+# Print NAME<tab>pass|fail|timeout|skip<tab>comment for each test of a run.
 results()
 {
 	sed -nE "s/^(ok|not ok) regress: ([^ ]+) # (.*)$/\1\t\2\t\3/p" "$out/$1/tap" |
@@ -47,7 +47,7 @@ results()
 		{ print $2, verdict, $3 }'
 }
 
-# Those that pass on the base, and are not in the file of passes on ours
+# Print the tests that pass on the base, but in no run on ours.
 worse()
 {
 	awk -F '\t' '
@@ -68,7 +68,7 @@ result()
 	echo "$1 - regress: $2"
 }
 
-# The console of ours, if that of the base is clean: the last of tap.awk's results
+# Judge the console of ours, if that of the base is clean, by tap.awk's last result.
 judge_console()
 {
 	local dir=$1 what="console clean" base ours
@@ -111,7 +111,7 @@ for ((i = 1; i <= retries; i++)); do
 	tsv+=("$out/again-$i.tsv")
 done
 
-# One line each: name, base, ours, comments of both, attempts
+# Print a line for each test: name, base, ours, comments of both, attempts.
 awk -F '\t' -v OFS='\t' -v tests="${TESTS:-}" '
 	FILENAME == ARGV[1] {
 		sub(/ .*/, "", $1)
@@ -159,7 +159,7 @@ done < "$out/table"
 for run in "${runs[@]}"; do
 	judge_console "$run"
 done
-# Without which all of the above says nothing
+# If few tests pass on the base, the comparison is meaningless.
 if [ -n "${TESTS:-}" ]; then
 	:
 elif [ "$passes" -ge 20 ]; then

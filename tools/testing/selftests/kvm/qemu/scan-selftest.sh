@@ -1,14 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Does tap.awk see what it is there to see? Made-up console logs, one TAP line
-# for each, not numbered.
+# Test tap.awk with made-up console logs, and print a TAP line for each, not numbered.
 set -eu
 cd "$(dirname "$0")"
 
 failed=0
 
-# check NAME WANTED: of the log on stdin, the lines without "# " must be WANTED
+# check NAME WANTED: tap.awk's lines for the log on stdin, without "# " lines, must be
+# WANTED
 check()
 {
 	local got
@@ -146,7 +146,7 @@ ok m: console clean" << EOF
 lab: exit status 1
 EOF
 
-# The lines around a complaint are shown with it
+# tap.awk shows the lines around a complaint.
 if awk -v machine=m -f tap.awk <(printf '%s\n' "$head_lines" before WARNING: \
 	after "$tail_lines") | grep -cxE '#   (before|WARNING:|after)' |
 	grep -qx 3; then

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# Read the table of machines, for boot.sh and test.sh: machines[NAME] has the rest of
-# the machine's line, runs[NAME] that of the run's, behind its machine.
+# Read the table of machines, for boot.sh and test.sh. machines[NAME] is the rest of the
+# machine's line; runs[NAME] is the machine and the rest of the run's line.
 
 declare -A machines=() runs=()
 
@@ -33,7 +33,7 @@ read_table()
 		line=
 	done < "$1"
 	[ -z "$line" ] || {
-		echo "$1:$nr: not a machine or a run, or there twice: $line" >&2
+		echo "$1:$nr: not a machine or a run, or a duplicate: $line" >&2
 		exit 2
 	}
 }

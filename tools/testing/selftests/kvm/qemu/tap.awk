@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# Reads the console log of one machine, tells its TAP results, without numbers, and two
-# of its own: that the run came to its end, and that the kernel had nothing to
-# complain about.
+# Read the console log of one machine. Print its TAP results without numbers, and two
+# more: whether the run came to its end, and whether the kernel reported no problem.
 #
 #   awk -v machine=NAME [-v races=FILE] -f tap.awk CONSOLE
 #
-# FILE has the data races that KCSAN may report, see kcsan-known.txt.
+# FILE lists the data races to ignore, see kcsan-known.txt.
 
 BEGIN {
 	bad = "BUG:|kernel BUG at|WARNING:|Oops|Kernel panic|lockdep|" \
@@ -17,7 +16,7 @@ BEGIN {
 	      "general protection|UBSAN|KASAN|page_table_check|" \
 	      "list_(add|del) corruption|refcount_t:|Call Trace:|" \
 	      "Out of memory: Killed"
-	# How much of the log before and after a complaint is shown, and of all
+	# The lines to show before and after a complaint, and in total
 	before = 5
 	after = 30
 	most = 150
@@ -42,7 +41,7 @@ function flush_comments(i)
 	n_notes = 0
 }
 
-# "5 name", "5 - name", "5 name # SKIP why", and kselftest.h's "5 # SKIP name"
+# Parse "5 name", "5 - name", "5 name # SKIP why", and kselftest.h's "5 # SKIP name".
 function result(verdict, rest)
 {
 	sub(/^[0-9]+ +/, "", rest)
@@ -94,12 +93,12 @@ function result(verdict, rest)
 	why = substr($0, 6)
 }
 
-# The limit of a cgroup is no complaint, and has its call trace right below
+# An OOM kill at the limit of a cgroup is expected: ignore the call trace that follows.
 / invoked oom-killer: / {
 	known_trace = 1
 }
 
-# Linux finds the topology of Bochs' CPU odd, long before KVM
+# Ignore the warning about the CPU topology of Bochs at boot.
 /WARNING: .*\/cpu\/topology_common\.c:/ {
 	known_trace = 1
 }

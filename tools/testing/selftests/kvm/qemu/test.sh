@@ -1,18 +1,18 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Make the runs of the table "machines", or those named, and one TAP stream of it all,
-# without numbers. With -n, print what they need instead: the kernels and initramfs of
+# Make the runs of the table "machines", or those named, and print one TAP stream without
+# numbers. With -n, only print the kernels and initramfs that the runs need, as targets of
 # the Makefile.
 #
 #   test.sh [-n] [RUN...]
 #
-# Environment: ARCH; BUILD_PATH, KERNEL_IMAGE; KERNEL_VERSION; T, the one test to run,
-# or what the table calls WHAT; CPU, the maker of the machines; DEBUG, the sanitizer
-# whose kernel is wanted everywhere; BRIEF=1, for the slim kernel everywhere, and fewer
-# runs; RELEASE=1, to take as long as befits a release; SEED, of random numbers; JOBS,
-# how many runs are made at the same time; TEST_ARGS, further arguments of the
-# selftest, which override those of the table.
+# Environment: ARCH; BUILD_PATH, KERNEL_IMAGE; KERNEL_VERSION; T, the name of a test or
+# a WHAT of the table; CPU, the vendor of the machines; DEBUG, the sanitizer whose kernel
+# to use everywhere; BRIEF=1, for the small kernel everywhere and fewer runs; RELEASE=1,
+# for the rounds and limits of a release; SEED, of random numbers; JOBS, the number of
+# runs at the same time; TEST_ARGS, further arguments of the selftest, which override
+# those of the table.
 set -euf
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -36,20 +36,20 @@ die()
 	exit 2
 }
 
-# at_least WANTED VERSION
+# at_least WANTED VERSION: succeed if VERSION is WANTED or later
 at_least()
 {
 	printf '%s\n' "$@" | sort -CV
 }
 
-# has_test NAME FOLDER...: do the sources there have a test of that name?
+# has_test NAME FOLDER...: succeed if a source in these folders has a test of that name
 has_test()
 {
 	(cd "$here/../pre_fault" && find "${@:2}" -name '*.c' -exec cat {} +) |
 		grep -E "^\s*PF_TEST[A-Z_]*\($1\)" > /dev/null
 }
 
-# take RUN: what the table says of it
+# take RUN: set the variables of the table's columns for a run
 take()
 {
 	read -r machine what base when kernel rounds seconds program <<< "${runs[$1]}"
@@ -61,7 +61,7 @@ take()
 	[ -z "${DEBUG:-}" ] || slow=${slow#*/}
 }
 
-# Is the run that was taken one of those that CPU=, BRIEF= and DEBUG= leave?
+# Succeed if CPU=, BRIEF= and DEBUG= allow the run that was taken.
 chosen()
 {
 	case $base in
@@ -73,7 +73,7 @@ chosen()
 	[[ -z ${DEBUG:-} || $kernel != count* && $emulator:${CPU:-} != bochs: ]]
 }
 
-# The image that the run taken boots
+# Print the kernel of the run that was taken.
 image()
 {
 	case $kernel:${BRIEF:-} in
@@ -110,8 +110,8 @@ start()
 
 	take "$run"
 	case $kernel in
-	# Two CPUs wait for each other's locks, but where instructions are counted,
-	# QEMU before 8.1 does not let them take turns.
+	# Waits for locks need two CPUs. QEMU before 8.1 does not let two CPUs take turns
+	# when it counts instructions.
 	count2)	! at_least 8.1 "$(qemu-system-x86_64 --version |
 			sed -n 's/.* version \([0-9]*\.[0-9]*\).*/\1/p')" || cpus=2 ;;&
 	count*)	mode=count ;;
@@ -181,7 +181,7 @@ for name; do
 	[ -n "${runs[$name]:-}" ] || die "no run $name in $here/machines"
 done
 
-# What T= asks for, and the single test that it names
+# Find the WHAT that T= asks for, and the single test that it names.
 asked=$t
 single=
 if [[ $t == cgroup_* ]]; then
