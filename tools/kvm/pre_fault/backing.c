@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Host memory of each kind, filled before a guest sees it. */
+/* Host memory of each type, filled before the guest runs. */
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -12,7 +12,7 @@
 
 #include "pre_fault.h"
 
-/* The first word of a page, different in each page. */
+/* Return the first word of a page, which differs from page to page. */
 uint32_t page_word(uint64_t page)
 {
 	uint32_t x = page * 2654435761U + 0x9e3779b9U;
@@ -42,7 +42,7 @@ static int map_anon(struct memory *mem)
 		warn("cannot map anonymous memory");
 		return -1;
 	}
-	/* Fails only without CONFIG_TRANSPARENT_HUGEPAGE: 4K pages anyway. */
+	/* This fails only without CONFIG_TRANSPARENT_HUGEPAGE, when all pages are 4K. */
 	madvise(mem->hva, mem->size, MADV_NOHUGEPAGE);
 	fill(mem);
 	return 0;
@@ -75,7 +75,7 @@ static int map_memfd(struct memory *mem)
 		warn("cannot size a memfd");
 		goto out;
 	}
-	/* An error here, rather than SIGBUS from the filling below. */
+	/* Allocate now: a lack of memory would raise SIGBUS in fill(). */
 	if (fallocate(fd, 0, 0, mem->size)) {
 		warn("cannot allocate a memfd");
 		goto out;
@@ -136,7 +136,7 @@ static int map_file(struct memory *mem)
 		warn("cannot map a temporary file in %s", dir);
 		goto out_close;
 	}
-	/* Read only: a write would replace the file's page by a copy. */
+	/* Only read: a write would replace the file's page with a copy. */
 	for (uint64_t off = 0; off < mem->size; off += SZ_4K) {
 		if (*(uint32_t *)(mem->hva + off) != page_word(off / SZ_4K)) {
 			warnx("the temporary file does not hold what was written");
@@ -212,7 +212,7 @@ const struct backing *backing_find(const char *name)
 	return NULL;
 }
 
-/* Sum of the lines "NAME: N kB" of a /proc file, from the line @from on. */
+/* Return the value of the first line "NAME: N kB" after the line @from, or -1. */
 static int64_t proc_kb(const char *path, const char *from, const char *name)
 {
 	bool inside = !from, done = false;
@@ -232,7 +232,7 @@ static int64_t proc_kb(const char *path, const char *from, const char *name)
 	return kb;
 }
 
-/* Pages of a private file mapping that are no longer the file's own. */
+/* Return how many pages of a private file mapping are copies, or -1. */
 long memory_copied_pages(const struct memory *mem)
 {
 	char from[32];
@@ -243,7 +243,7 @@ long memory_copied_pages(const struct memory *mem)
 	return kb < 0 ? -1 : kb / 4;
 }
 
-/* Address space, 2M-aligned as are the guest's addresses. */
+/* Reserve address space, 2M-aligned like the guest's addresses. */
 int memory_reserve(struct memory *mem, uint64_t size)
 {
 	mem->size = size;
@@ -267,11 +267,11 @@ int memory_create(struct memory *mem, const struct backing *backing,
 	long page_size = sysconf(_SC_PAGESIZE);
 
 	if (page_size != SZ_4K) {
-		warnx("the host's pages are of %ldK, not of 4K",
+		warnx("the host's page size is %ldK, not 4K",
 		      page_size >> 10);
 		return -1;
 	}
-	/* Say so now rather than wait for the OOM killer. */
+	/* Fail now rather than by the OOM killer. */
 	if (!backing->own_pool && free_kb >= 0 &&
 	    (uint64_t)free_kb * 1024 < size) {
 		warnx("%s: not enough memory: %lluM asked for, %lluM available",

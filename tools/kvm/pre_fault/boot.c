@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The 64-bit boot protocol: Documentation/x86/boot.rst */
+/* The 64-bit boot protocol: Documentation/arch/x86/boot.rst */
 #include <asm/bootparam.h>
 #include <err.h>
 #include <errno.h>
@@ -57,7 +57,7 @@ static int read_fully(int fd, const char *path, void *buf, size_t len,
 	return 0;
 }
 
-/* The size of the file, or -1 after a message. */
+/* Open a file. Return its size, or -1 after a message. */
 static off_t open_file(const char *path, int *fd)
 {
 	struct stat st;
@@ -70,7 +70,7 @@ static off_t open_file(const char *path, int *fd)
 	return st.st_size;
 }
 
-/* Read the header; @setup is how much of the file is before the kernel itself. */
+/* Read the header; @setup is the offset of the kernel in the file. */
 static int read_header(int fd, const char *path, off_t size, uint64_t memory,
 		       struct setup_header *hdr, off_t *setup)
 {
@@ -79,7 +79,7 @@ static int read_header(int fd, const char *path, off_t size, uint64_t memory,
 
 	if (read_fully(fd, path, head, sizeof(head), 0))
 		return -1;
-	/* It ends where the jump over it leads, and may be newer than ours. */
+	/* The jump at its start gives the length of the header, which may be newer. */
 	len = 0x202 + head[0x201] - 0x1f1;
 	memcpy(hdr, head + 0x1f1, len < sizeof(*hdr) ? len : sizeof(*hdr));
 	if (hdr->header != HEADER_MAGIC || hdr->version < BOOT_PROTOCOL ||
@@ -92,17 +92,17 @@ static int read_header(int fd, const char *path, off_t size, uint64_t memory,
 		warnx("%s: not as long as its header says", path);
 		return -1;
 	}
-	/* Below 1M there is memory, but it is for boot_load(). */
+	/* boot_load() uses the memory below 1M. */
 	if (hdr->pref_address < HIGH_START || hdr->pref_address > memory ||
 	    hdr->init_size > memory - hdr->pref_address) {
-		warnx("%s: needs %lluM from %#llx on, not all of which is free memory", path,
+		warnx("%s: needs %lluM from %#llx on, not all of it free memory", path,
 		      (hdr->init_size + 0xfffffULL) >> 20, hdr->pref_address);
 		return -1;
 	}
 	return 0;
 }
 
-/* Load the kernel into @hva, or only check it if that is NULL. */
+/* Load the kernel to @hva; if @hva is NULL, only check the kernel. */
 static int load_kernel(void *hva, uint64_t memory, const char *path,
 		       struct setup_header *hdr)
 {
@@ -120,7 +120,7 @@ static int load_kernel(void *hva, uint64_t memory, const char *path,
 	return ret;
 }
 
-/* The same for the initrd: as high as can be, where nothing has to move it. */
+/* The same for the initrd: load it so high that Linux need not move it. */
 static int load_initrd(void *hva, uint64_t memory, const char *path,
 		       struct setup_header *hdr)
 {
@@ -147,7 +147,7 @@ out:
 }
 
 /**
- * boot_check - check what boot_load() is to load, before there is a machine
+ * boot_check - check the arguments of boot_load() before the machine is created
  * @kernel: a bzImage
  * @initrd: its initramfs, or NULL
  * @append: its command line
@@ -176,7 +176,7 @@ static void add_e820(struct boot_params *params, uint64_t start, uint64_t end)
 	};
 }
 
-/* The first 4G, one to one. */
+/* Map the first 4G one to one. */
 static void make_page_tables(void *hva)
 {
 	uint64_t *pml4 = hva + TABLES_GPA, *pdpt = pml4 + 512;
@@ -234,7 +234,7 @@ static int set_registers(struct machine *m, uint64_t rip)
 }
 
 /**
- * boot_load - put a kernel into a machine and let the vCPU be at its entry
+ * boot_load - load a kernel into a machine and set the vCPU to its entry
  * @m: the machine
  * @kernel: a bzImage
  * @initrd: its initramfs, or NULL
@@ -255,7 +255,7 @@ int boot_load(struct machine *m, const char *kernel, const char *initrd,
 	    (initrd && load_initrd(hva, size, initrd, &params.hdr)))
 		return -1;
 
-	/* Or it is measured, for as long as it takes a real one to tick. */
+	/* Without this parameter, Linux takes a long time to measure the TSC. */
 	khz = ioctl(m->vcpu.fd, KVM_GET_TSC_KHZ, 0UL);
 	snprintf(cmdline, CMDLINE_MAX, "%s tsc_early_khz=%d", append,
 		 khz > 0 ? khz : 0);

@@ -34,7 +34,7 @@ static int pmu_read(int fd, uint64_t *value)
 
 	if (ret == sizeof(*value))
 		return 0;
-	/* End of file: a pinned counter that lost its place on the PMU. */
+	/* At end of file, a pinned counter could not be scheduled on the PMU. */
 	if (ret >= 0)
 		errno = EBUSY;
 	return -1;

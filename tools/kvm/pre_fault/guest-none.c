@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* No Linux as the guest: there is a machine for it on x86 only, see guest.c. */
+/* Linux as the guest is for x86 only, see guest.c: refuse its options. */
 #include <err.h>
 
 #include "pre_fault.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Linux as the guest: booted to a prompt, saved there, and restored to answer
- * one command, each time with another pre-fault ahead.
+ * Linux as the guest: boot it to a prompt, save it there, and restore it to answer
+ * one command, each time after another pre-fault.
  */
 #include <err.h>
 #include <errno.h>
@@ -53,11 +53,11 @@ static bool is_set(enum guest_option opt)
 }
 
 /**
- * guest_option - take one of the options that are about Linux as the guest
- * @opt: which one
+ * guest_option - take an option for Linux as the guest
+ * @opt: the option
  * @arg: its argument
  *
- * Return: whether it is one
+ * Return: true if @opt is such an option
  */
 bool guest_option(int opt, const char *arg)
 {
@@ -67,7 +67,7 @@ bool guest_option(int opt, const char *arg)
 	return true;
 }
 
-/* In seconds, or 0 if it is none */
+/* Return the time limit in seconds, or 0 if the argument is not a number. */
 static unsigned int time_limit(void)
 {
 	const char *arg = given(GUEST_TIME_LIMIT);
@@ -84,7 +84,7 @@ static unsigned int time_limit(void)
 /**
  * guest_options_fit - check the combination of the options that guest_option() took
  *
- * Return: whether, if not after a message
+ * Return: true if they fit, false after a message
  */
 bool guest_options_fit(void)
 {
@@ -110,16 +110,16 @@ bool guest_options_fit(void)
 }
 
 /**
- * guest_wanted - return true if an option asks for Linux as the guest
+ * guest_wanted - see if the options ask for Linux as the guest
  *
- * Return: whether
+ * Return: true if they do
  */
 bool guest_wanted(void)
 {
 	return is_set(GUEST_KERNEL) || is_set(GUEST_RESTORE);
 }
 
-/** guest_usage - tell about the options that guest_option() takes */
+/** guest_usage - print the help for the options of guest_option() */
 void guest_usage(void)
 {
 	printf("\n"
@@ -128,17 +128,17 @@ void guest_usage(void)
 	       "  --kernel FILE       a bzImage\n"
 	       "  --initrd FILE       its initramfs\n"
 	       "  --append STRING     its command line (default \"%s\")\n"
-	       "  --prompt STRING     what it prints when it has come up (default \"%s\")\n"
+	       "  --prompt STRING     the prompt that it prints after boot (default \"%s\")\n"
 	       "  --save FILE         write a snapshot of the guest at its prompt\n"
-	       "  --command STRING    what is typed at that prompt, saved along with the\n"
-	       "                      answer: a command that always gives the same\n"
+	       "  --command STRING    type this command at the prompt, and save it with the\n"
+	       "                      answer, which must be the same every time\n"
 	       "                      (default: an empty line)\n"
-	       "  --restore FILE      map a snapshot privately and resume it, until it has\n"
+	       "  --restore FILE      map a snapshot privately and resume it until it has\n"
 	       "                      answered the command: to warm up, without a pre-fault,\n"
-	       "                      after one of all memory, and of the working set, which\n"
-	       "                      is what the first run has touched\n"
-	       "  --working-set FILE  take the working set from that file, which is written\n"
-	       "                      if it is not there\n"
+	       "                      after one of all memory, and after one of the working\n"
+	       "                      set, the pages that the first run touched\n"
+	       "  --working-set FILE  read the working set from this file; if the file does not\n"
+	       "                      exist, write the working set to it\n"
 	       "  --time-limit N      give up on a guest without a prompt after N seconds\n"
 	       "                      (default %s)\n"
 	       "\n"
@@ -168,7 +168,7 @@ static int pre_fault_ranges(struct machine *m, const struct wset *ws)
 	for (unsigned int i = 0, next; i < ws->nr; i = next) {
 		uint64_t gpa = ws->ranges[i].gpa, end = gpa;
 
-		/* The receiver does not matter any more. */
+		/* Join adjacent ranges, whether written or not, into one call. */
 		for (next = i; next < ws->nr && ws->ranges[next].gpa == end;
 		     next++)
 			end += ws->ranges[next].size;
@@ -179,8 +179,8 @@ static int pre_fault_ranges(struct machine *m, const struct wset *ws)
 }
 
 /*
- * Memory that the guest writes to is populated first, since a pre-fault is a
- * read: what it finds is what is mapped, and not a page to be written to.
+ * Populate the memory that the guest writes to first: a pre-fault is a read, and maps
+ * the zero page or the file's page where the guest is going to need a copy.
  */
 static int measure_run(struct machine *m, const char *prompt,
 		       const struct wset *ws, struct row *row)
@@ -254,7 +254,7 @@ static void type_command(struct machine *m, const char *line)
 	m->serial.in = line;
 }
 
-/* The end of what it says, which includes the command's echo. */
+/* Take the end of the guest's output, which includes the command's echo. */
 static void take_answer(const struct machine *m, char *answer)
 {
 	size_t len = m->serial.len;
@@ -265,7 +265,7 @@ static void take_answer(const struct machine *m, char *answer)
 	answer[len] = '\0';
 }
 
-/* The guest goes on, which tells what those restored have to say. */
+/* Save the guest, and run it on to learn the answer that restored guests must give. */
 static int save(struct machine *m, int kvm_fd, const char *path)
 {
 	struct snapshot *snap = calloc(1, sizeof(*snap));
@@ -400,8 +400,8 @@ static int boot_all(int kvm_fd, const struct options *opts,
 }
 
 /*
- * The first run brings the file into the page cache, and fills its holes, which
- * none of those to be compared is to pay for.
+ * Warm up first: the first run reads the file into the page cache and fills its holes,
+ * a cost that must not be part of the comparison.
  */
 static int restore_all(int kvm_fd, const struct options *opts, const char *unit)
 {
@@ -440,11 +440,11 @@ out:
 }
 
 /**
- * guest_run - do what the options that guest_option() has taken ask for
+ * guest_run - run the guests that the options of guest_option() ask for
  * @kvm_fd: /dev/kvm
  * @opts: the other options
- * @results: which kinds of memory to boot with
- * @nr: how many of these there are
+ * @results: the types of memory to boot with
+ * @nr: the number of @results
  *
  * Return: 0, or -1 after a message
  */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* A guest that is a whole Linux: what boots, saves and restores it. */
+/* Linux as the guest: boot, save and restore it. */
 #ifndef GUEST_H
 #define GUEST_H
 
@@ -32,7 +32,7 @@ uint8_t serial_read(struct serial *serial, unsigned int reg);
 bool serial_irq(const struct serial *serial);
 bool serial_ends_with(const struct serial *serial, const char *text);
 
-/* The CPUID that the vCPU has been given; what is behind its end is 0. */
+/* The CPUID of the vCPU; unused entries are 0, so that two can be compared. */
 #define CPUID_MAX	256
 
 struct cpuid {
@@ -65,7 +65,7 @@ int boot_check(const char *kernel, const char *initrd, const char *append,
 int boot_load(struct machine *m, const char *kernel,
 	      const char *initrd, const char *append);
 
-/* snapshot.c: a file of the state, with the memory behind it */
+/* snapshot.c: a file with the state, followed by the memory */
 #define TEXT_MAX	4096
 #define MAX_MSRS	512
 #define NR_IRQCHIPS	3
@@ -91,7 +91,7 @@ struct snapshot {
 	struct kvm_msr_entry msrs[MAX_MSRS];
 	struct serial_regs serial;
 	uint8_t irq;
-	/* The command, the prompt it is typed at, and the guest's answer */
+	/* The prompt, the command typed there, and the guest's answer */
 	char prompt[64];
 	char command[TEXT_MAX];
 	char answer[TEXT_MAX];

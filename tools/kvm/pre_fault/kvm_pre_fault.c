@@ -2,8 +2,8 @@
 /*
  * Copyright (C) 2026 The KVM_PRE_FAULT_MEMORY maintainers
  *
- * KVM_PRE_FAULT_MEMORY on a range, from as many threads as there are vCPUs.
- * kvm_pre_fault_range.3 tells how to use it.
+ * KVM_PRE_FAULT_MEMORY on a range, with a thread for each vCPU. See the manual page
+ * kvm_pre_fault_range.3.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -19,23 +19,23 @@
 
 #include "kvm_pre_fault.h"
 
-/* Threads that meet in one huge page would do the same work twice. */
+/* Two threads in the same huge page would do the same work twice. */
 #define PIECE_MIN	0x200000ULL
 #define PIECE_MAX	0x40000000ULL
-/* For threads to end together, though some pieces take longer than others. */
+/* Small pieces let threads end together, though some pieces take longer. */
 #define PIECES_PER_VCPU	4
 
-/* The most that one call gets, as @stop is checked between calls. */
+/* The maximum size of a call: @stop is checked only between calls. */
 #define CALL_MAX	0x4000000ULL
 
-/* How often @stop is looked at on behalf of calls that sleep, in ns. */
+/* The period of kicks, and of checks of @stop on behalf of sleeping calls, in ns */
 #define KICK_PERIOD	10000000
 
-/* A second without progress, roughly: EAGAIN is slept over, EINTR is not. */
+/* About a second of EAGAIN, in us of sleep, or a million times EINTR, without progress */
 #define PATIENCE	1000000
 #define AGAIN_WAIT	1000
 
-/* Enough for ioctl(), and kind to VMMs that have called mlockall(). */
+/* Enough for ioctl(), and small for VMMs that have called mlockall(). */
 #define STACK_SIZE	0x40000
 
 struct job {
@@ -48,7 +48,7 @@ struct job {
 	pthread_cond_t changed;
 	unsigned int running;
 	uint64_t cursor;
-	/* Nothing from here on is to be done: the end, or why that is not it */
+	/* Where the work ends: the end of the range, or the lowest page with an error */
 	uint64_t end;
 	int error;
 	uint64_t done;
@@ -60,7 +60,7 @@ struct worker {
 	int fd;
 	pthread_t thread;
 
-	/* Under the job's lock: where it is at work */
+	/* Protected by the job's lock: the current page */
 	uint64_t gpa;
 	bool ended;
 };
@@ -79,7 +79,7 @@ static bool is_stopped(const struct job *job)
 	return stop && __atomic_load_n(stop, __ATOMIC_RELAXED);
 }
 
-/* The lowest page that is left undone decides, whoever came across it first. */
+/* Report the lowest page with an error, in whatever order threads find errors. */
 static void end_at(struct job *job, uint64_t gpa, int error)
 {
 	if (gpa < job->end) {
@@ -122,7 +122,7 @@ static uint64_t take_piece(struct job *job, uint64_t *gpa)
 	return size;
 }
 
-/* In the thread of the caller, with the lock held */
+/* Called in the thread of the caller, with the lock held. */
 static void report(struct job *job)
 {
 	uint64_t done = job->done;
@@ -146,21 +146,21 @@ static void add_done(struct job *job, uint64_t size)
 	pthread_mutex_unlock(&job->lock);
 }
 
-/* One call. Returns 0 and how far it got, or a negative errno. */
+/* Make one call. Return 0 and the bytes done, or a negative errno. */
 static int pre_fault(int fd, uint64_t gpa, uint64_t size, uint64_t *done)
 {
 	struct kvm_pre_fault_memory range = { .gpa = gpa, .size = size };
 
 	if (ioctl(fd, KVM_PRE_FAULT_MEMORY, &range))
 		return -errno;
-	/* Neither an endless loop, nor memory that is not ours */
+	/* Prevent an endless loop, and access outside of the range. */
 	*done = size - range.size;
 	if (!*done || *done > size || range.gpa != gpa + *done)
 		return -EPROTO;
 	return 0;
 }
 
-/* All of it: a kick that is not the end does not use up patience. */
+/* Sleep for the full time: a kick must not use up patience. */
 static void wait_again(void)
 {
 	struct timespec left = { .tv_nsec = AGAIN_WAIT * 1000 };
@@ -224,7 +224,7 @@ static void *worker_thread(void *arg)
 	return NULL;
 }
 
-/* The VMM's signals are for its own threads, but for what a thread causes. */
+/* Leave signals to the VMM's threads, except those that a thread causes itself. */
 static void block_signals(sigset_t *old)
 {
 	static const int own[] = { SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP, 0 };
@@ -236,7 +236,7 @@ static void block_signals(sigset_t *old)
 	pthread_sigmask(SIG_BLOCK, &set, old);
 }
 
-/* Returns how many threads there are, none if they can't be had. */
+/* Return the number of threads started, which may be 0. */
 static unsigned int start_workers(struct job *job, struct worker *workers,
 				  const int *fds, unsigned int nr)
 {
@@ -263,7 +263,7 @@ static unsigned int start_workers(struct job *job, struct worker *workers,
 	return started;
 }
 
-/* Has it come? If so, the next is a period from now. */
+/* Return true if the deadline has passed, and set the next one. */
 static bool is_past(struct timespec *deadline)
 {
 	struct timespec now;
@@ -281,7 +281,7 @@ static bool is_past(struct timespec *deadline)
 	return true;
 }
 
-/* Those whose call is for nothing any more. With the lock held */
+/* Kick the threads whose work is no longer needed. Called with the lock held. */
 static void kick(struct job *job, const struct worker *workers, unsigned int nr)
 {
 	bool all = is_stopped(job);
@@ -293,9 +293,9 @@ static void kick(struct job *job, const struct worker *workers, unsigned int nr)
 }
 
 /*
- * Until all are done. Kicks are repeated, since one may come before the call
- * that it is meant for, but at their own pace: progress neither causes nor
- * delays them.
+ * Wait until all threads have ended. Repeat kicks, since one may come before the call
+ * that it is to interrupt. Kick once in a period: progress must neither cause nor
+ * delay kicks.
  */
 static void supervise(struct job *job, const struct worker *workers, unsigned int nr)
 {
@@ -323,7 +323,7 @@ static int check(unsigned int nr_vcpus, uint64_t gpa, uint64_t size, int signo)
 		return -EINVAL;
 	if (size && gpa + size <= gpa)
 		return -EINVAL;
-	/* Signals that would kill the process, or not interrupt a call */
+	/* Reject signals that would kill the process, or not interrupt a call. */
 	if (signo && (sigaction(signo, NULL, &action) ||
 		      action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN))
 		return -EINVAL;
@@ -333,21 +333,21 @@ static int check(unsigned int nr_vcpus, uint64_t gpa, uint64_t size, int signo)
 /**
  * kvm_pre_fault_range - map guest memory ahead of the guest's first access
  * @vcpu_fds: vCPUs of one VM, none of them in KVM_RUN
- * @nr_vcpus: how many; that many threads at most are at work
- * @gpa: where the memory begins, page aligned
- * @size: how much, page aligned; 0 is no error
+ * @nr_vcpus: number of vCPUs, and the maximum number of threads
+ * @gpa: start of the memory in bytes, page aligned
+ * @size: size of the memory in bytes, page aligned; 0 is no error
  * @opts: further options and results, or NULL
  *
- * Calls that are interrupted, or meet a memslot that is being changed, are
- * repeated. Any other error ends it: nothing above that page is begun any more,
- * but all below is done.
+ * Interrupted calls, and calls that meet a memslot that is being changed, are
+ * repeated. On any other error, no work is begun above that page, and all below
+ * is done. May sleep, for as long as the host needs to fault in memory.
  *
  * Return: 0 if all is done, else a negative errno:
  * * -ECANCELED		- @opts->stop was set
  * * -EINVAL		- an argument is wrong, or KVM does not know the ioctl
  * * -EAGAIN		- a memslot was being changed for a second, or no thread can
- *			  be had for somebody to kick
- * * -EPROTO		- KVM did not say how far it got
+ *			  be created for @opts->kick_signal
+ * * -EPROTO		- KVM reported success, but no valid progress
  * * others		- those of KVM_PRE_FAULT_MEMORY, for the page @opts->next
  */
 int kvm_pre_fault_range(const int *vcpu_fds, unsigned int nr_vcpus,
@@ -386,7 +386,7 @@ int kvm_pre_fault_range(const int *vcpu_fds, unsigned int nr_vcpus,
 	pthread_cond_init(&job.changed, &attr);
 	pthread_condattr_destroy(&attr);
 
-	/* A lone vCPU needs a thread only for somebody else to kick it. */
+	/* A single vCPU needs a thread only to be kicked by this one. */
 	if (nr_vcpus > 1 || job.opts->kick_signal)
 		workers = calloc(nr_vcpus, sizeof(*workers));
 	if (workers)

@@ -2,8 +2,8 @@
 /*
  * Copyright (C) 2026 The KVM_PRE_FAULT_MEMORY maintainers
  *
- * KVM_PRE_FAULT_MEMORY for a VMM to take over: this file and kvm_pre_fault.c,
- * which need nothing but libc, pthreads and some version of linux/kvm.h.
+ * KVM_PRE_FAULT_MEMORY for VMMs to copy: this file and kvm_pre_fault.c, which need
+ * only libc, pthreads and any version of linux/kvm.h.
  */
 #ifndef KVM_PRE_FAULT_H
 #define KVM_PRE_FAULT_H
@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include <sys/ioctl.h>
 
-/* For a host whose installed kernel headers are older than the ioctl */
+/* The installed kernel headers may be older than the ioctl. */
 #ifndef KVM_PRE_FAULT_MEMORY
 struct kvm_pre_fault_memory {
 	__u64 gpa;
@@ -34,16 +34,16 @@ extern "C" {
 #endif
 
 /**
- * struct kvm_pre_fault_opts - what else to tell kvm_pre_fault_range(), and what
- *			       it tells; zero what you don't need
+ * struct kvm_pre_fault_opts - further options and results of
+ *			       kvm_pre_fault_range(); zero unused options
  * @progress: in: called as @done grows, in the thread of the caller
  * @opaque: in: for @progress
- * @stop: in: to be set to non-zero when it is to end early, as if by
- *	__atomic_store_n(), by any thread, signal handler, or @progress
- * @kick_signal: in: a signal whose handler does nothing, for calls that sleep to
- *	take note of @stop or an error; 0 lets them sleep
- * @next: out: all below is done; if it failed, the page that did
- * @done: out: bytes done, those above @next included
+ * @stop: in: set to non-zero to end early, as if by __atomic_store_n(), by any
+ *	thread, signal handler, or @progress
+ * @kick_signal: in: a signal whose handler does nothing, to interrupt calls that
+ *	sleep after @stop or an error; 0 lets them sleep
+ * @next: out: all memory below is done; on failure, the page that failed
+ * @done: out: bytes done, including those above @next
  */
 struct kvm_pre_fault_opts {
 	void (*progress)(void *opaque, uint64_t done, uint64_t total);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* A PC, as far as Linux insists on one. */
+/* The parts of a PC that Linux needs. */
 #include <err.h>
 #include <errno.h>
 #include <signal.h>
@@ -11,7 +11,7 @@
 
 #include "guest.h"
 
-/* Where VMMs put what KVM needs for Intel CPUs without unrestricted guest. */
+/* The usual addresses of KVM's pages for Intel CPUs without unrestricted guest */
 #define IDENTITY_MAP	0xfffbc000ULL
 #define TSS_ADDR	0xfffbd000UL
 
@@ -21,7 +21,7 @@
 
 static struct kvm_run *running;
 
-/* KVM_RUN ends at once, also if it begins only after this. */
+/* Also end a KVM_RUN that begins only after the signal. */
 static void on_alarm(int sig)
 {
 	(void)sig;
@@ -38,7 +38,7 @@ static int set_cpuid(struct machine *m, int kvm_fd)
 	for (unsigned int i = 0; i < m->cpuid.head.nent; i++) {
 		struct kvm_cpuid_entry2 *entry = &m->cpuid.entries[i];
 
-		/* They are the host CPU's that was asked. */
+		/* KVM reports the APIC ID of the current host CPU: clear it. */
 		if (entry->function == 1) {
 			entry->ebx &= ~(0xffu << CPUID_APIC_ID);
 			entry->ecx |= CPUID_TSC_DEADLINE;
@@ -126,7 +126,7 @@ int machine_create(struct machine *m, int kvm_fd, struct memory *mem,
 
 /**
  * machine_destroy - the opposite of machine_create()
- * @m: what that has filled; its memory remains
+ * @m: the machine; its memory remains
  */
 void machine_destroy(struct machine *m)
 {
@@ -168,7 +168,7 @@ static void port_io(struct machine *m)
 				serial_write(&m->serial, reg, *data);
 			continue;
 		}
-		/* A clock that is never busy; nobody else is at home. */
+		/* The CMOS clock reads as 0 (never busy), absent ports as 0xff. */
 		memset(data, run->io.port == CMOS_DATA ? 0 : 0xff,
 		       run->io.size);
 		if (reg < 8)
@@ -176,7 +176,7 @@ static void port_io(struct machine *m)
 	}
 }
 
-/* The next KVM_RUN completes an exit to user space. */
+/* KVM completes an exit to userspace only in the next KVM_RUN. */
 static int complete(struct machine *m)
 {
 	m->vcpu.run->immediate_exit = 1;
@@ -209,7 +209,7 @@ static int run_once(struct machine *m)
 		port_io(m);
 		return 0;
 	case KVM_EXIT_MMIO:
-		/* Nothing is there either, which is what is looked for. */
+		/* Linux probes for devices: absent ones read as 0xff. */
 		memset(run->mmio.data, 0xff, sizeof(run->mmio.data));
 		return 0;
 	}
@@ -222,7 +222,7 @@ static int run_once(struct machine *m)
 /**
  * machine_run - run the guest until it prints a prompt
  * @m: a machine that has a state
- * @prompt: what the prompt is
+ * @prompt: the prompt
  *
  * Return: 0, or -1 after a message
  */
@@ -242,7 +242,7 @@ int machine_run(struct machine *m, const char *prompt)
 	alarm(0);
 
 	if (ret) {
-		warnx("the last that it had to say:");
+		warnx("the last output of the guest:");
 		fputs(m->serial.out, stderr);
 		fputc('\n', stderr);
 		return ret;
@@ -259,7 +259,7 @@ struct one_msr {
  * machine_set_msr - write an MSR of the vCPU
  * @m: the machine
  * @index: number of the MSR
- * @value: what to write
+ * @value: the value to write
  *
  * Return: 0, or -1, without a message
  */

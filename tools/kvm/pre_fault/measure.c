@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* One guest over all of its memory, in a VM of its own. */
+/* Measure one pass of a guest over all of its memory, in a VM of its own. */
 #include <err.h>
 #include <errno.h>
 #include <pthread.h>
@@ -7,7 +7,7 @@
 
 #include "pre_fault.h"
 
-/* Calls per vCPU, which is how often the progress bar moves. */
+/* The calls per vCPU: the progress bar moves once for each */
 #define CHUNKS	16
 
 struct step;
@@ -76,7 +76,7 @@ static int step_run(struct step *step)
 	struct vcpu *vcpu = step->vcpu;
 	uint64_t faults, fast;
 
-	/* To the first stop: the code page is mapped then. */
+	/* Run to the first stop, to map the code page. */
 	if (vcpu_run(vcpu) || read_faults(vcpu, &faults, &fast))
 		return -1;
 
@@ -91,7 +91,7 @@ static int step_run(struct step *step)
 	return vcpu_check(vcpu);
 }
 
-/* The PMU counts the thread that asks, so each one opens its own. */
+/* A counter of the PMU counts one thread, so each thread opens its own. */
 static void *do_step(void *arg)
 {
 	struct step *step = arg;
@@ -117,11 +117,11 @@ static uint64_t steps_cost(const struct step *steps, unsigned int nr)
 		if (steps[i].end > end)
 			end = steps[i].end;
 	}
-	/* Time passes for all threads at once, instructions do not. */
+	/* Threads run at the same time, but their instructions add up. */
 	return counter_is_clock() ? end - start : sum;
 }
 
-/* @fn for each vCPU at once; adds what it cost to @cost. */
+/* Call @fn for all vCPUs in parallel, and add the cost to @cost. */
 static int on_all_vcpus(struct vm *vm, step_fn fn, unsigned int chunk,
 			uint64_t *cost)
 {
@@ -139,7 +139,7 @@ static int on_all_vcpus(struct vm *vm, step_fn fn, unsigned int chunk,
 		steps[i].chunk = chunk;
 	}
 
-	/* A lone vCPU is spared the cost of a thread. */
+	/* A single vCPU needs no thread, which would add to the cost. */
 	if (vm->nr_vcpus == 1) {
 		do_step(steps);
 		ret = steps->ret;

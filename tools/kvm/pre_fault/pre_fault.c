@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Shows what KVM_PRE_FAULT_MEMORY is good for: a guest reads all of its memory
- * in a fresh VM, then again in another one whose memory was pre-faulted.
+ * Show the effect of KVM_PRE_FAULT_MEMORY: a guest reads all of its memory in a new
+ * VM, and then in another VM whose memory was pre-faulted.
  */
 #include <err.h>
 #include <errno.h>
@@ -27,7 +27,7 @@ static void usage(void)
 	       "\n"
 	       "  -m, --memory SIZE   guest memory, at most 3G; K, M, G are understood\n"
 	       "                      (default 64M)\n"
-	       "  -b, --backing KIND  what is behind it, may be repeated (default: all\n"
+	       "  -b, --backing TYPE  type of host memory, may be repeated (default: all\n"
 	       "                      but hugetlb):\n");
 	for (unsigned int i = 0; i < nr_backings; i++)
 		printf("                        %-8s %s\n", backings[i].name,
@@ -35,7 +35,7 @@ static void usage(void)
 	printf("  -c, --vcpus N       vCPUs, each with a part of the memory (default 1)\n"
 	       "  -i, --icount        the machine's clock counts instructions, as with\n"
 	       "                      qemu -icount shift=0\n"
-	       "  -n, --no-pre-fault  only the run without\n"
+	       "  -n, --no-pre-fault  run only without a pre-fault\n"
 	       "  -h, --help          this text\n");
 	guest_usage();
 	printf("\n"
@@ -130,7 +130,7 @@ static unsigned int parse_options(int argc, char **argv, struct options *opts,
 				errx(EXIT_FAILURE, "too many --backing");
 			results[nr].backing = backing_find(optarg);
 			if (!results[nr++].backing) {
-				warnx("--backing %s: no such kind", optarg);
+				warnx("--backing %s: no such type", optarg);
 				bad_usage();
 			}
 			break;

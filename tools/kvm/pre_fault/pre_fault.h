@@ -60,7 +60,7 @@ void memory_destroy(struct memory *mem);
 long memory_copied_pages(const struct memory *mem);
 uint32_t page_word(uint64_t page);
 
-/* counter.c: instructions, or nanoseconds where nothing counts those */
+/* counter.c: instructions, or nanoseconds if instructions cannot be counted */
 struct counter {
 	int fd;
 };
@@ -113,16 +113,16 @@ int vcpu_check(const struct vcpu *vcpu);
 int vcpu_pre_fault(struct vcpu *vcpu, uint64_t gpa, uint64_t size);
 
 /*
- * vm-ARCH.c: the guest's code, which goes to CODE_GPA, its registers, and what
- * KVM counts of it.
+ * vm-ARCH.c: the guest's code, which is loaded to CODE_GPA, its registers, and KVM's
+ * statistics of the guest.
  */
 extern const struct arch {
 	const void *code;
 	size_t code_size;
-	/* vCPU statistics: the guest's faults, and which of them were lockless */
+	/* vCPU statistics: the guest's faults, and those that were lockless */
 	const char *faults;
 	const char *fast_faults;
-	/* The name of the first, and whether that counts the guest's stop */
+	/* The name of the former; @counts_stop is true if it counts the guest's stop. */
 	const char *unit;
 	const char *heading;
 	bool counts_stop;
@@ -142,7 +142,7 @@ int arch_vcpu_init(const struct vm *vm, const struct vcpu *vcpu);
 bool arch_stopped(const struct kvm_run *run);
 int arch_vcpu_state(const struct vcpu *vcpu, struct guest_state *state);
 
-/* vm-mmio.c: for a guest that stops by a write to where no memory is */
+/* vm-mmio.c: for a guest that stops with a write to an address without memory */
 #define STOP_GPA	0x10000000ULL
 
 /* The names for KVM_SET_ONE_REG */
@@ -189,7 +189,7 @@ void format_size(char *buf, size_t len, uint64_t size);
 void table_print(const struct result *results, unsigned int nr,
 		 const struct options *opts);
 
-/* guest.c: Linux as the guest, and what options ask for it */
+/* guest.c: Linux as the guest, and its options */
 enum guest_option {
 	GUEST_OPTION_FIRST = 256,
 	GUEST_KERNEL = GUEST_OPTION_FIRST,

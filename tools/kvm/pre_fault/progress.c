@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * One line on stderr that is written over, also by an error message; nothing
- * if that is no terminal.
+ * One line on stderr that the next output, including error messages, overwrites.
+ * Print nothing if stderr is not a terminal.
  */
 #include <stdio.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* As much of a 16550 as Linux needs for a console that can be typed at. */
+/* The parts of a 16550 that Linux needs for an interactive console. */
 #include <string.h>
 
 #include "guest.h"
@@ -43,7 +43,7 @@ static void print(struct serial *serial, char c)
 {
 	size_t half = sizeof(serial->out) / 2;
 
-	/* It is the end that matters. */
+	/* Only the end of the output matters: drop the first half. */
 	if (serial->len == sizeof(serial->out) - 1) {
 		memmove(serial->out, serial->out + half, serial->len - half);
 		serial->len -= half;
@@ -56,7 +56,7 @@ static void print(struct serial *serial, char c)
  * serial_write - the guest writes to a register
  * @serial: the serial line
  * @reg: number of the register, 0 to 7
- * @value: what is written
+ * @value: the value
  */
 void serial_write(struct serial *serial, unsigned int reg, uint8_t value)
 {
@@ -110,7 +110,7 @@ static uint8_t modem_status(uint8_t mcr)
  * @serial: the serial line
  * @reg: number of the register, 0 to 7
  *
- * Return: what it reads
+ * Return: the value
  */
 uint8_t serial_read(struct serial *serial, unsigned int reg)
 {
@@ -143,10 +143,10 @@ uint8_t serial_read(struct serial *serial, unsigned int reg)
 }
 
 /**
- * serial_irq - return true if the interrupt line has to be high
+ * serial_irq - get the level of the interrupt line
  * @serial: the serial line
  *
- * Return: whether
+ * Return: true if the line has to be high
  */
 bool serial_irq(const struct serial *serial)
 {
@@ -154,11 +154,11 @@ bool serial_irq(const struct serial *serial)
 }
 
 /**
- * serial_ends_with - return true if the guest has printed that last
+ * serial_ends_with - check the end of the guest's output
  * @serial: the serial line
  * @text: a prompt
  *
- * Return: whether
+ * Return: true if the output ends with @text
  */
 bool serial_ends_with(const struct serial *serial, const char *text)
 {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A guest to a file and back: its memory, the vCPU's registers and those of the
- * devices of machine.c. CPUID is the machine's own, and has to be the same. A
- * guest in the guest is not kept, nor is it told that time has passed.
+ * Save a guest to a file and restore it: its memory, the vCPU's registers and those
+ * of the devices of machine.c. The CPUID of the machine has to be the same. The state
+ * of a nested guest is not saved, and the guest's clocks stand still meanwhile.
  */
 #include <err.h>
 #include <errno.h>
@@ -16,14 +16,14 @@
 #include "guest.h"
 
 #define MAGIC		"PFSNAP2"
-/* So that a file system with huge pages has them where the guest has. */
+/* Aligned, so that a file system with huge pages can map them as such. */
 #define MEMORY_OFFSET	SZ_2M
 
 #define MSR_TSC		0x10
 
 /*
- * In the order in which they are restored: the local APIC is where the other
- * registers say, the pending events are last, and so is what is running.
+ * In the order of the restore: SREGS has the address of the local APIC, and comes
+ * first; the running state and the pending events come last.
  */
 static const struct {
 	const char *name;
@@ -44,7 +44,7 @@ static const struct {
 	STATE(VCPU_EVENTS, events),
 };
 
-/* KVM_GET_MSR_INDEX_LIST does not tell of them. The last one turns them on. */
+/* KVM_GET_MSR_INDEX_LIST omits these. The last one enables the MTRRs. */
 static const uint32_t mtrrs[] = {
 	0x200, 0x201, 0x202, 0x203, 0x204, 0x205, 0x206, 0x207,
 	0x208, 0x209, 0x20a, 0x20b, 0x20c, 0x20d, 0x20e, 0x20f,
@@ -58,7 +58,7 @@ static void get_msr(struct snapshot *snap, struct machine *m, uint32_t index)
 	struct kvm_msr_entry *msr = &snap->msrs[snap->nr_msrs];
 	uint64_t value;
 
-	/* Some of the list a vCPU with this CPUID does not have. */
+	/* Skip MSRs that a vCPU with this CPUID does not have. */
 	if (index == MSR_TSC || machine_get_msr(m, index, &value))
 		return;
 	msr->index = index;
@@ -85,7 +85,7 @@ static int get_msrs(struct snapshot *snap, struct machine *m, int kvm_fd)
 	return 0;
 }
 
-/* Some can be read only: those are right as they are. */
+/* Some MSRs are read-only: do not write a value that is right already. */
 static int set_msrs(const struct snapshot *snap, struct machine *m)
 {
 	for (uint32_t i = 0; i < snap->nr_msrs; i++) {
@@ -103,7 +103,7 @@ static int set_msrs(const struct snapshot *snap, struct machine *m)
 	return 0;
 }
 
-/* It is no error if the CPU can't: the guest takes time to go slower or faster. */
+/* Failure is no error: time just runs faster or slower for the guest. */
 static void set_tsc_khz(const struct snapshot *snap, struct machine *m)
 {
 	int khz = ioctl(m->vcpu.fd, KVM_GET_TSC_KHZ, 0UL);
@@ -115,8 +115,8 @@ static void set_tsc_khz(const struct snapshot *snap, struct machine *m)
 }
 
 /*
- * A write of the TSC itself may be taken for an attempt to have it the same on
- * all vCPUs, if it comes within a second's worth of what it is.
+ * Do not write the TSC itself: if the value is within a second of the current one, KVM
+ * takes the write for an attempt to synchronize the vCPUs.
  */
 static int set_tsc(const struct snapshot *snap, struct machine *m)
 {
@@ -158,7 +158,7 @@ static int get_state(struct snapshot *snap, struct machine *m, int kvm_fd)
 		warn("cannot read the timer and the clock");
 		return -1;
 	}
-	/* It goes on from there, whatever the time is elsewhere. */
+	/* Let the clock continue from here when it is restored. */
 	snap->clock.flags = 0;
 	snap->tsc_khz = ioctl(m->vcpu.fd, KVM_GET_TSC_KHZ, 0UL);
 	return get_msrs(snap, m, kvm_fd);
@@ -186,8 +186,8 @@ static int write_memory(const struct memory *mem, int fd)
 }
 
 /**
- * snapshot_take - take the state of a machine, and write its memory to a file
- * @snap: where the state goes
+ * snapshot_take - get the state of a machine, and write its memory to a file
+ * @snap: the state
  * @m: the machine, which is not running
  * @kvm_fd: /dev/kvm
  * @path: the file; snapshot_write() has to follow
@@ -244,7 +244,7 @@ static bool is_text(const char *text, size_t size)
 
 /**
  * snapshot_read - read the state from a file
- * @snap: where it goes
+ * @snap: the state
  * @path: the file
  *
  * Return: 0, or -1 after a message
@@ -262,7 +262,7 @@ int snapshot_read(struct snapshot *snap, const char *path)
 	ret = pread(fd, snap, sizeof(*snap), 0);
 	end = lseek(fd, 0, SEEK_END);
 	close(fd);
-	/* Memory beyond the end of the file would be SIGBUS, also for the guest. */
+	/* An access beyond the end of the file would raise SIGBUS, even by the guest. */
 	if (ret != sizeof(*snap) ||
 	    memcmp(snap->magic, MAGIC, sizeof(snap->magic)) ||
 	    !is_text(snap->prompt, sizeof(snap->prompt)) ||
@@ -280,7 +280,7 @@ int snapshot_read(struct snapshot *snap, const char *path)
  * snapshot_map - map the memory of a snapshot, copy-on-write
  * @snap: its state
  * @path: its file
- * @mem: what is mapped, for memory_destroy()
+ * @mem: the mapping, for memory_destroy()
  *
  * Return: 0, or -1 after a message
  */
@@ -330,7 +330,7 @@ int snapshot_restore(const struct snapshot *snap, struct machine *m)
 		}
 	}
 	set_tsc_khz(snap, m);
-	/* The deadline of the APIC's timer is an MSR, and a time of this TSC. */
+	/* Set the TSC before the MSRs: the APIC timer's deadline is a TSC value. */
 	if (set_tsc(snap, m) || set_msrs(snap, m))
 		return -1;
 	if (ioctl(m->fd, KVM_SET_PIT2, &snap->pit) ||

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Reads KVM's binary statistics (KVM_GET_STATS_FD) by name. */
+/* Read KVM's binary statistics (KVM_GET_STATS_FD) by name. */
 #include <err.h>
 #include <errno.h>
 #include <stdlib.h>

@@ -7,8 +7,8 @@
 
 /*
  * A few faults can remain: a page may be migrated or a huge page split at any
- * time.  As many as without a pre-fault means that it mapped nothing, unless
- * they are the lockless ones of a CPU that cannot set an Accessed bit.
+ * time. If there are as many as without a pre-fault, it mapped nothing. Do not count
+ * the lockless faults of a CPU that cannot set an Accessed bit.
  */
 bool pre_fault_was_useless(const struct result *res)
 {
@@ -27,7 +27,7 @@ void format_size(char *buf, size_t len, uint64_t size)
 		 &"\0KMG"[unit]);
 }
 
-/* Where KVM does not count pages: by how much each exit has brought */
+/* If KVM does not count pages, compute the size from the memory per exit. */
 static const char *mapped_by_guest(const struct pass *pass, uint64_t memory)
 {
 	uint64_t each = memory / (pass->faults ?: 1);

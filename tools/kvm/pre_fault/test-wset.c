@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* wset_record() on a page map that only pretends. */
+/* Test wset_record() with a fake page map. */
 #include <sys/types.h>
 
 static ssize_t fake_pread(int fd, void *buf, size_t len, off_t offset);
@@ -13,7 +13,7 @@ static ssize_t fake_pread(int fd, void *buf, size_t len, off_t offset);
 #define FIRST_PAGE	512
 
 static uint64_t map[NR_PAGES];
-/* The most that a call reads, in bytes; where the map ends */
+/* The maximum that a call reads, in bytes, and the end of the map, in pages */
 static size_t most;
 static unsigned int end;
 
@@ -67,7 +67,7 @@ int main(void)
 
 	map[1] = PAGEMAP_PRESENT | PAGEMAP_FILE;
 	map[2] = PAGEMAP_PRESENT;
-	/* Only what the guest has written can be swapped out. */
+	/* Only pages that the guest has written can be swapped out. */
 	map[3] = PAGEMAP_SWAPPED | 0x1234;
 	map[NR_PAGES - 1] = PAGEMAP_PRESENT | PAGEMAP_FILE;
 

@@ -10,8 +10,8 @@
 			 KVM_REG_ARM_CORE_REG(name))
 
 /*
- * Stops once before the loop, so that whatever the first KVM_RUN and the code
- * page cost is not taken for a cost of the memory.  In: x1 address, x2 pages,
+ * Stop once before the loop, so that the cost of the first KVM_RUN and of the code
+ * page is not taken for a cost of the memory.  In: x1 address, x2 pages,
  * x3 where a write stops the guest, x0 0; out: w0 checksum.
  */
 static const uint32_t guest_code[] = {
@@ -25,7 +25,7 @@ static const uint32_t guest_code[] = {
 	0xb900007f,	/*	str   wzr, [x3]		  */
 };
 
-/* KVM counts no faults here. */
+/* KVM has no statistic of faults on arm64. */
 const struct arch arch = {
 	.code = guest_code,
 	.code_size = sizeof(guest_code),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The guest where each register has a name, and a VM needs nothing but memory:
- * it stops by a write to where there is none.
+ * The guest on architectures with KVM_SET_ONE_REG, where a VM needs only memory. The
+ * guest stops with a write to an address without memory.
  */
 #include <err.h>
 #include <sys/ioctl.h>

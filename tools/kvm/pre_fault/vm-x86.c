@@ -5,7 +5,7 @@
 
 #include "pre_fault.h"
 
-/* Where VMMs put what KVM needs for Intel CPUs without unrestricted guest. */
+/* The usual addresses of KVM's pages for Intel CPUs without unrestricted guest */
 #define IDENTITY_MAP	0xfffbc000ULL
 #define TSS_ADDR	0xfffbd000UL
 
@@ -13,8 +13,8 @@
 #define RFLAGS_FIXED	0x2
 
 /*
- * Stops once before the loop, so that whatever the first KVM_RUN and the code
- * page cost is not taken for a cost of the memory.  In: %esi address, %ecx
+ * Stop once before the loop, so that the cost of the first KVM_RUN and of the code
+ * page is not taken for a cost of the memory.  In: %esi address, %ecx
  * pages, %eax 0; out: %eax checksum.
  */
 static const uint8_t guest_code[] = {

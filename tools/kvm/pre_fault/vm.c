@@ -58,7 +58,7 @@ static int vcpu_create(struct vm *vm, unsigned int id)
 	return arch_vcpu_init(vm, vcpu);
 }
 
-/* Parts begin at a huge page where there are enough of those to share out. */
+/* Begin the parts at huge pages, if there is one for each vCPU. */
 static void share_out(struct vm *vm, uint64_t size)
 {
 	uint64_t unit = size / vm->nr_vcpus >= SZ_2M ? SZ_2M : SZ_4K;
@@ -155,14 +155,14 @@ void vm_destroy(struct vm *vm)
 	}
 	free(vm->vcpus);
 	stats_close(&vm->stats);
-	/* The VM before its memory: its last reference frees the tables. */
+	/* Close the VM before its memory: the last reference frees the page tables. */
 	if (vm->fd >= 0)
 		close(vm->fd);
 	if (vm->code != MAP_FAILED)
 		munmap(vm->code, CODE_SLOT_SIZE);
 }
 
-/* Until the guest stops the next time. */
+/* Run until the guest stops the next time. */
 int vcpu_run(struct vcpu *vcpu)
 {
 	const struct kvm_run *run = vcpu->run;

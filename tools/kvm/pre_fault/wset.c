@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The working set of a guest whose memory is a private mapping of a file: the
- * pages in the host's page table after the guest has run, those that the host
- * has swapped out since included.  KVM faults in there
- * each page that the guest touches, and the host maps pages of the page cache
- * around it, 64K at most, so that the set is a little larger than the pages
- * touched; the others cost next to nothing to pre-fault.  A page that the guest
- * has written to is no longer the file's page.
+ * pages in the host's page table after the guest has run, including those that the
+ * host has swapped out since. KVM faults in each page that the guest touches, and
+ * the host also maps up to 64K of the page cache around it. Thus the set is a
+ * little larger than the pages touched; the others are cheap to pre-fault. A page
+ * that the guest has written to is no longer the file's page.
  */
 #include <err.h>
 #include <errno.h>
@@ -30,7 +29,7 @@ static int add_range(struct wset *ws, uint64_t gpa, uint64_t size, bool written)
 		last->size += size;
 		return 0;
 	}
-	/* A power of two is when it is full. */
+	/* The array is full when its length is a power of two. */
 	if (!(ws->nr & (ws->nr - 1))) {
 		void *p = realloc(ws->ranges, (ws->nr ? 2 * ws->nr : 1) *
 				  sizeof(*ws->ranges));
@@ -47,7 +46,7 @@ static int add_range(struct wset *ws, uint64_t gpa, uint64_t size, bool written)
 	return 0;
 }
 
-/* Read @nr entries of the page map, from that of @hva on. */
+/* Read @nr entries of the page map, from the entry of @hva on. */
 static int read_entries(int fd, const void *hva, uint64_t *entries, size_t nr)
 {
 	size_t len = nr * sizeof(*entries), done = 0;
@@ -71,8 +70,8 @@ static int read_entries(int fd, const void *hva, uint64_t *entries, size_t nr)
 }
 
 /**
- * wset_record - see which pages a guest has touched
- * @ws: where they go; empty, or from this function
+ * wset_record - record the pages that a guest has touched
+ * @ws: the working set; empty, or from this function
  * @mem: the guest's memory, from snapshot_map()
  *
  * Return: 0, or -1 after a message
@@ -139,10 +138,10 @@ int wset_write(const struct wset *ws, const char *path)
 }
 
 /**
- * wset_read - read what wset_write() has written
- * @ws: where it goes; empty
+ * wset_read - read a file of wset_write()
+ * @ws: the working set; empty
  * @path: the file
- * @size: of the memory, which all has to be in
+ * @size: size of the memory, which must contain all pages
  *
  * Return: 0, or -1 after a message
  */
@@ -177,7 +176,7 @@ int wset_read(struct wset *ws, const char *path, uint64_t size)
 
 /**
  * wset_free - empty a working set
- * @ws: what wset_record() or wset_read() has filled, or empty
+ * @ws: the working set of wset_record() or wset_read(), or empty
  */
 void wset_free(struct wset *ws)
 {
