@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Fuzzer of KVM_PRE_FAULT_MEMORY: random calls on a VM whose memslots, vCPUs and
- * host memory change all the time, each compared with what a model of the ABI
- * (pre_fault/fuzz/model.c) says of it.
+ * host memory change all the time. Each call is compared with the prediction of a
+ * model of the ABI (pre_fault/fuzz/model.c).
  *
- * All that happens follows from the seed, but for when signals come.
+ * The seed determines everything but the times of signals.
  */
 #define _GNU_SOURCE
 #include <signal.h>
@@ -15,10 +15,10 @@
 #define CALLS_PER_VM	1500
 #define CALLS_PER_ALARM	64
 #define HANG_SECONDS	120
-/* Below this number of calls, some errno may not be among the answers. */
+/* With fewer calls, some errno may never be returned. */
 #define ENOUGH_CALLS	20000
 
-/* Not safe in a handler, but the program ends here. */
+/* Not async-signal-safe, but the program ends here. */
 static void on_alarm(int sig)
 {
 	fz_fail("it hangs");
@@ -45,8 +45,8 @@ static void help(const char *name)
 }
 
 /*
- * The process touched memory that the model says is there, or, on newer kernels,
- * injected poison.
+ * Fail if the process cannot access memory that is mapped according to the model. On
+ * newer kernels, injecting poison raises SIGBUS, too.
  */
 static void on_fault(int sig, siginfo_t *info, void *context)
 {
@@ -101,7 +101,7 @@ int main(int argc, char *argv[])
 	fz_host_init();
 	fz_eagain_init();
 	fz_call_init();
-	/* Another VM to the end: KVM need not patch code for the first and last. */
+	/* Keep another VM, so that KVM does not patch code for each first and last VM. */
 	__vm_vcpu_add(vm_create_barebones(), 0);
 	fz_vm_init();
 

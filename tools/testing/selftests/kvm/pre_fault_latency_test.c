@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Bound the latency that KVM_PRE_FAULT_MEMORY adds, with a memslot of 1 TiB over
- * next to nothing: the response to signals, the lock hold times, and the cgroup
- * charge of page tables.
+ * Check the bounds of the latency that KVM_PRE_FAULT_MEMORY adds, with a memslot of
+ * 1 TiB over little memory: the response to signals, the lock hold times, and the
+ * cgroup charge of page tables.
  *
  * The limits are those of the documentation. They hold for a clock that counts
  * instructions, as that of QEMU with "-icount shift=0,sleep=off"; under an

@@ -2,8 +2,8 @@
 /*
  * Stress test of KVM_PRE_FAULT_MEMORY: vCPUs pre-fault overlapping ranges and
  * run a guest that reads and writes, while other threads change the memslots
- * and the host memory in every way there is. Each page says which version of
- * its contents it has, so that whatever is read can be judged by itself.
+ * and the host memory in many ways. Each page carries the version of its
+ * contents, so that each value read can be checked by itself.
  */
 #define _GNU_SOURCE
 #include <signal.h>
@@ -16,7 +16,7 @@
 #define DEFAULT_VCPUS		3
 #define DEFAULT_WATCHDOG	30
 #define DEFAULT_REPEAT		16
-/* For what has not happened yet by then */
+/* Extra time for operations that have not happened yet */
 #define SECONDS_MORE		30
 #define SECONDS_QUIET		20
 #define MAIN_TAG		0x51
@@ -116,7 +116,7 @@ static void print_page(const struct area *area, unsigned int page)
 	print_history("slot", &area->history);
 }
 
-/* The first failure is told in full, others follow from it. */
+/* Report only the first failure in full: others may follow from it. */
 void stress_fail(enum verdict v, const struct area *area, unsigned int page,
 		 const char *fmt, ...)
 {
@@ -173,7 +173,7 @@ static void watch(void)
 		}
 		if (now - since[i] < limit)
 			continue;
-		/* A vCPU that comes back tells where it was. */
+		/* If KVM_RUN returns, the vCPU's thread prints its registers. */
 		if (w->vcpu && !w->dump) {
 			WRITE_ONCE(w->dump, true);
 			pthread_kill(w->thread, SIGUSR1);
@@ -194,7 +194,7 @@ static void wait_for_all(void)
 		while (!READ_ONCE(stress.workers[i].done) && !any_failed() &&
 		       pf_now() < end)
 			usleep(1000);
-		/* A thread that waits for a page of a failed thread can't end. */
+		/* A failed thread may keep a page locked that others wait for. */
 		if (!READ_ONCE(stress.workers[i].done) && !any_failed())
 			stress_fail(V_STUCK, NULL, 0, "thread %u (%s) does not end",
 				    i, stress.workers[i].name);
@@ -364,10 +364,10 @@ static void parse(int argc, char *argv[])
 		stress.enabled[OP_REMOVE] = false;
 	if (!stress.types[TYPE_ANON] && !stress.types[TYPE_THP])
 		stress.enabled[OP_FREE] = false;
-	/* It takes all of a huge page. */
+	/* MADV_COLLAPSE needs the memory of a whole huge page. */
 	if (!stress.types[TYPE_THP] || stress.npages < SZ_2M / PAGE_SIZE)
 		stress.enabled[OP_COLLAPSE] = false;
-	/* The log can be read only where it is kept. */
+	/* The log can be read only while dirty logging is enabled. */
 	stress.enabled[OP_DIRTY_LOG] = stress.enabled[OP_DIRTY];
 }
 
@@ -383,7 +383,7 @@ int main(int argc, char *argv[])
 	ksft_print_msg("-r %lu makes the same decisions again\n", stress.seed);
 	ksft_set_plan(NR_VERDICTS);
 
-	/* The guest's code is loaded from it; it may have come through PATH. */
+	/* The library opens this file for the guest's code, and does not search PATH. */
 	program_invocation_name = "/proc/self/exe";
 	if (!kvm_has_cap(KVM_CAP_PRE_FAULT_MEMORY) &&
 	    stress.enabled[OP_PREFAULT])
@@ -394,7 +394,7 @@ int main(int argc, char *argv[])
 	TEST_ASSERT(stress.shared != MAP_FAILED, "mmap()");
 	pf_catch(SIGUSR1);
 
-	/* Before there are threads, which a fork would leave behind */
+	/* Fork before starting threads, which the child would not have. */
 	if (stress.enabled[OP_KILL] || stress.enabled[OP_CLOSE])
 		killer = killer_start();
 	run_vm();

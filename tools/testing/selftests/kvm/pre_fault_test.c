@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Test of KVM_PRE_FAULT_MEMORY: every promise of its API has a test of its own, in
- * the file of its subject below pre_fault/.
+ * Test of KVM_PRE_FAULT_MEMORY: each promise of the API has its own test, in the file
+ * of its subject below pre_fault/.
  */
 #include "pre_fault/pre_fault.h"
 

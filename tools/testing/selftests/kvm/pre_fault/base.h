@@ -20,7 +20,7 @@ static inline int vm_pgtable_levels(struct kvm_vm *vm)
 	return vm->mmu.pgtable_levels;
 }
 
-/* The end of dirty logging makes page tables of the TDP MMU large mappings. */
+/* Disabling dirty logging replaces page tables of the TDP MMU with large mappings. */
 #define PF_RECOVERS_HUGE	true
 
 /* A write to the huge zero page allocates a huge page. */
@@ -29,7 +29,7 @@ static inline int vm_pgtable_levels(struct kvm_vm *vm)
 /* KVM marks a page dirty when it maps the page writable. */
 #define PF_MARKS_DIRTY		true
 
-/* The ioctl gets the vCPU a root before it looks for a memslot. */
+/* The ioctl loads the vCPU's root before it looks for a memslot. */
 #define PF_ROOT_BEFORE_SLOT	true
 
 #ifdef __x86_64__

@@ -12,7 +12,7 @@
 
 #include "base.h"
 
-/* Tests and guests have pages of 4K; not every architecture's library says so. */
+/* Tests and guests use 4K pages; not every architecture's library has PAGE_SIZE. */
 #ifndef PAGE_SIZE
 #define PAGE_SIZE		4096ull
 #endif
@@ -20,9 +20,9 @@
 #define SZ_1G			(512 * SZ_2M)
 
 /*
- * The guest sees [TEST_GPA, TEST_GPA + 1G) at the same virtual address through
- * 2M pages, i.e. through one page directory: once that is mapped in stage-2,
- * any fault there is due to the data.
+ * The guest maps [TEST_GPA, TEST_GPA + 1G) to the same virtual address with 2M
+ * pages, i.e. with one page directory. Once stage-2 maps the page directory, any
+ * further fault is due to the data.
  */
 #define TEST_GPA		(4ul << 30)
 #define TEST_SLOT		10
@@ -35,7 +35,7 @@
 
 enum pf_needs {
 	PF_NEEDS_CAP,
-	PF_NEEDS_TDP,		/* and finds out about the capability */
+	PF_NEEDS_TDP,		/* the test checks the capability itself */
 	PF_NEEDS_SHADOW_PAGING,
 };
 
@@ -43,7 +43,7 @@ struct pf_test {
 	const char *name;
 	void (*fn)(void);
 	enum pf_needs needs;
-	/* Maps whole page tables, for which the TDP MMU and arm64 have batches. */
+	/* The test maps whole page tables, which the TDP MMU and arm64 do in batches. */
 	bool batch;
 };
 
@@ -97,11 +97,11 @@ int pf_main(int argc, char *argv[], const struct pf_group *groups,
 #define PF_DEFAULT_ROUNDS	1000
 #define PF_REASON_SIZE		PAGE_SIZE
 
-/* How much longer than on plain hardware anything may take. */
+/* The factor by which time limits are longer than on real hardware */
 extern unsigned int pf_slowness;
 /* Rounds of the memslot races; the other races scale with it. */
 extern unsigned int pf_rounds;
-/* Of the random numbers, to have a failure again */
+/* The seed of the random numbers, to reproduce a failure */
 extern unsigned int pf_seed;
 
 /* End the program, or the test, as skipped, with the reason as part of the result. */
@@ -109,7 +109,7 @@ __noreturn __printf(1, 2) void pf_skip(const char *fmt, ...);
 /* A buffer for the reason; if it is NULL, the reason is printed. */
 extern char *pf_skip_reason;
 
-/* Of a file in /sys or /proc; -1 if there is none. */
+/* Read a number from a file in /sys or /proc; -1 if there is none. */
 long pf_read_long(const char *path);
 /* Return true for Y and 1. */
 bool pf_read_bool(const char *path);
@@ -136,34 +136,34 @@ double pf_now(void);
  * CLOCK_MONOTONIC, of one task only or of all for 0.
  */
 void pf_trace_start(const char * const events[], pid_t only);
-/* The text of it, to be freed */
+/* Return the text of the trace; the caller frees it. */
 char *pf_trace_stop(void);
 
 /* ARCH/arch.c */
 
 bool pf_shadow_paging(void);
-/* False when a mapping that is not Accessed is made not present by KVM. */
+/* Return false if KVM makes SPTEs not present to track accesses. */
 bool pf_has_accessed_bit(void);
-/* KVM counts the mappings that it has, by size, and those that it makes. */
+/* KVM has statistics of the mappings by size, and of the faults fixed. */
 extern const bool pf_counts_mappings;
 /* The instruction that returns from a function */
 extern const uint32_t pf_return_insn;
-/* To be done before the first test */
+/* Call this before the first test. */
 void pf_arch_init(void);
-/* The vCPU statistic of that name; false if there is no such thing. */
+/* Get a vCPU statistic that KVM lacks; false if there is no substitute. */
 bool pf_arch_stat(const char *name, uint64_t *value);
-/* Have a new vCPU in the state in which it can be used. */
+/* Initialize a new vCPU, so that it can be used. */
 void pf_arch_vcpu_init(struct kvm_vcpu *vcpu);
-/* Map the guest's addresses to where they are, with pages of 2M. */
+/* Map guest virtual addresses to the same gpa, with 2M pages. */
 void pf_arch_map(struct kvm_vm *vm, uint64_t gpa, uint64_t size);
 
 /* lib/guest.c */
 
 enum pf_op {
-	PF_READ,	/* answers how many words differ from the pattern */
+	PF_READ,	/* counts the words that differ from the pattern */
 	PF_WRITE,	/* writes the pattern */
-	PF_TOUCH,	/* reads, in as few instructions as can be */
-	PF_DIRTY,	/* writes, in as few instructions as can be */
+	PF_TOUCH,	/* reads, in as few instructions as possible */
+	PF_DIRTY,	/* writes, in as few instructions as possible */
 	PF_READ_PLAN,	/* the same with the seeds of pf_plan() */
 	PF_WRITE_PLAN,
 	PF_EXEC,	/* calls PF_CODE, where pf_fill() puts a return */
@@ -171,19 +171,19 @@ enum pf_op {
 
 #define PF_CODE		8
 
-/* A seed for each page from TEST_GPA on; no access to those of PF_SKIP. */
+/* A plan has a seed for each page from TEST_GPA on; PF_SKIP means no access. */
 #define PF_PLAN_PAGES	4096
 #define PF_SKIP		0
-#define PF_ZEROS	255	/* not the pattern but zeros */
+#define PF_ZEROS	255	/* zeros instead of the pattern */
 
-/* A VM with nothing but a vCPU: no register set, no memslot. */
+/* Create a VM with a vCPU without a register set, and no memslot. */
 struct kvm_vcpu *pf_raw_vcpu(void);
-/* A VM whose vCPUs run what pf_guest() orders. */
+/* Create a VM whose vCPUs run the commands of pf_guest(). */
 struct kvm_vm *pf_guest_vm(unsigned int nr_vcpus, struct kvm_vcpu *vcpus[]);
 struct kvm_vcpu *pf_guest_vcpu(void);
-/* With @mem in TEST_SLOT at TEST_GPA. */
+/* The same, with @mem in TEST_SLOT at TEST_GPA */
 struct kvm_vcpu *pf_memory_vcpu(uint32_t flags, void *mem, uint64_t size);
-/* The same for a VM and vCPUs made by the caller. */
+/* The parts of pf_guest_vm(), for a VM and vCPUs that the caller creates */
 void pf_guest_map(struct kvm_vm *vm);
 void pf_guest_main(uint64_t id);
 
@@ -208,9 +208,9 @@ bool pf_guest_mmio(struct kvm_vcpu *vcpu);
 } while (0)
 
 /*
- * Have the guest access pages, each for the first time since it was mapped by
- * @leaves pre-faulted SPTEs, or written for the first time since it was read,
- * and check that it took no stage-2 fault for it.
+ * Have the guest access pages, and check that it takes no stage-2 fault. It must be the
+ * first access since @leaves pre-faulted SPTEs mapped the pages, or the first write
+ * since the pages were read.
  */
 #define pf_guest_no_fault(vcpu, op, gpa, npages, seed, leaves)		\
 	__pf_guest_no_fault(vcpu, op, gpa, npages, seed, leaves,	\
@@ -237,28 +237,28 @@ struct pf_stats {
 struct pf_stats pf_stats(struct kvm_vcpu *vcpu);
 struct pf_stats pf_stats_since(struct kvm_vcpu *vcpu,
 			       const struct pf_stats *before);
-/* Each of the guest's exits, be it for a fault or something else; has no price. */
+/* The number of the guest's exits for any reason; counting it costs nothing. */
 uint64_t pf_nr_exits(struct kvm_vcpu *vcpu);
-/* Does KVM count the pages that are pre-faulted? Known with the first pf_stats() */
+/* True if KVM counts pre-faulted pages; valid after the first pf_stats() */
 extern bool pf_counts_prefaults;
-/* So many pages more than before, as far as KVM counts them. */
+/* Return true if KVM counted @nr pages since then, or does not count them. */
 bool pf_prefaulted(const struct pf_stats *since, uint64_t nr);
 bool pf_fixed(const struct pf_stats *since, uint64_t nr);
 bool pf_mapped(const struct pf_stats *since, uint64_t nr_4k, uint64_t nr_2m);
-/* The 4K pages that the guest's first access to them has mapped */
+/* The number of 4K pages that the guest's accesses mapped */
 uint64_t pf_mapped_by_guest(const struct pf_stats *since);
-/* Return true if the guest's access to so many pages has mapped huge ones. */
+/* Return true if the guest's accesses to @npages pages mapped huge pages. */
 bool pf_mapped_huge(const struct pf_stats *since, uint64_t npages);
-/* The guest's accesses between two stats, without the warm-up around them. */
+/* The statistics of the guest's accesses, without those of a warm-up before */
 struct pf_stats pf_guest_stats(struct kvm_vcpu *vcpu, enum pf_op op,
 			       uint64_t gpa, uint64_t npages, uint64_t seed);
 
 /* lib/call.c */
 
-/* The ioctl: 0 or the errno */
+/* Call the ioctl. Return 0 or the errno. */
 int pf_call(struct kvm_vcpu *vcpu, struct kvm_pre_fault_memory *range);
 
-/* One call must give @err and have moved on by @done, and change no more. */
+/* One call must return @err, make progress by @done, and change nothing else. */
 #define pf_expect(vcpu, gpa, size, err, done) \
 	__pf_expect(vcpu, gpa, size, err, done, __FILE__, __LINE__)
 void __pf_expect(struct kvm_vcpu *vcpu, uint64_t gpa, uint64_t size, int err,
@@ -271,7 +271,7 @@ void __pf_expect(struct kvm_vcpu *vcpu, uint64_t gpa, uint64_t size, int err,
 	pf_expect(vcpu, gpa, __size, 0, __size);	\
 } while (0)
 
-/* It must have mapped @pages of 4K for that, and counted each once. */
+/* The same, and the call must map @pages of 4K and count each once. */
 #define pf_expect_pages(vcpu, gpa, size, err, done, pages) \
 	__pf_expect_pages(vcpu, gpa, size, err, done, pages, __FILE__, __LINE__)
 void __pf_expect_pages(struct kvm_vcpu *vcpu, uint64_t gpa, uint64_t size,
@@ -285,20 +285,20 @@ void __pf_expect_pages(struct kvm_vcpu *vcpu, uint64_t gpa, uint64_t size,
 } while (0)
 
 /*
- * A thread that calls for a range over and over, from its start each time or, with
- * @resume, on from where a call ended. Each call is checked.
+ * A thread that pre-faults a range in a loop, from its start each time or, with
+ * @resume, from the end of the last call. Each call is checked.
  */
 struct pf_loop {
 	struct kvm_vcpu *vcpu;
 	uint64_t gpa;
 	uint64_t size;
-	/* The errno values that a call may return; with none it has to do it all. */
+	/* The errno values that a call may return; with none, each call must complete. */
 	int errs[2];
 	bool resume;
 	bool pinned;
 	int cpu;
 
-	/* Of the thread */
+	/* Set by the thread and by pf_loop_start() */
 	pthread_t thread;
 	bool started;
 	bool stop;
@@ -325,7 +325,7 @@ struct pf_mapper {
 	pthread_barrier_t *barrier;
 };
 
-/* Run them all, with @meanwhile() in this thread if it is not NULL. */
+/* Run all of them, and @meanwhile() in this thread if it is not NULL. */
 void pf_mappers_run(struct pf_mapper *mappers, unsigned int nr,
 		    void (*meanwhile)(void *arg), void *arg);
 
@@ -357,9 +357,9 @@ enum pf_memory {
 struct pf_memory_type {
 	const char *name;
 	const char *help;
-	/* Populated with the pattern of the page at TEST_GPA, unless it is new */
+	/* Make memory, populated with the pattern from TEST_GPA on unless it is new. */
 	void *(*make)(size_t size, uint64_t seed);
-	/* Flags of mmap(), and advice of madvise(), if that is all of it */
+	/* The flags of mmap() and the advice of madvise(), for pf_map_memory() */
 	int map;
 	int advice;
 	uint32_t slot_flags;
@@ -367,9 +367,9 @@ struct pf_memory_type {
 	bool writable;
 	/* It reads as zeros. */
 	bool zeros;
-	/* To be pre-faulted before the pre-fault that is measured */
+	/* Pre-fault it before the pre-fault that is measured. */
 	bool already_mapped;
-	/* By the benchmark, unless it is told otherwise */
+	/* The benchmark measures it by default. */
 	bool measured;
 };
 
@@ -380,16 +380,16 @@ static inline void *pf_mem(enum pf_memory memory, size_t size, uint64_t seed)
 	return pf_memory_types[memory].make(size, seed);
 }
 
-/* Of which memory does KVM make huge mappings? It does of hugetlb in any case. */
+/* The type of memory, besides hugetlb, that KVM maps with huge pages */
 extern const enum pf_memory pf_huge;
 
-/* Just the mapping: at @at, or if that is NULL, where pf_mmap() has room */
+/* Only map memory, at @at or, if that is NULL, at an address of pf_mmap(). */
 void *pf_map_memory(enum pf_memory memory, void *at, size_t size, int fd,
 		    size_t offset);
 
 /* lib/memory.c */
 
-/* An address that is 0 modulo 2M (1G for pages of that size). */
+/* mmap() at a multiple of 2M, or of 1G if @size is one. */
 void *pf_mmap(size_t size, int prot, int flags, int fd);
 void pf_fill(void *hva, uint64_t gpa, size_t size, uint64_t seed);
 int pf_memfd(size_t size);
@@ -400,10 +400,10 @@ static inline uint64_t pf_pattern(uint64_t gpa, uint64_t seed)
 	return (gpa >> 12) * 0x9e3779b97f4a7c15ul + seed;
 }
 
-/* The host's view of a page in a plan */
+/* Return true if the host reads the contents that a plan's seed stands for. */
 bool pf_page_is(const void *page, uint64_t gpa, uint8_t seed);
 
-/* kB, summed up over the mappings in the range */
+/* The sum of a field of smaps over the mappings in the range, in kB */
 uint64_t pf_smaps(void *hva, size_t size, const char *field);
 #define PAGEMAP_PRESENT		BIT_ULL(63)
 #define PAGEMAP_SWAP		BIT_ULL(62)
@@ -412,7 +412,7 @@ uint64_t pf_smaps(void *hva, size_t size, const char *field);
 #define PAGEMAP_PFN		GENMASK_ULL(54, 0)
 uint64_t pf_pagemap(void *hva);
 
-/* lib/host.c: services of the host; where there is none, the test is skipped. */
+/* lib/host.c: services of the host. Without the service, the test is skipped. */
 
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE	25
@@ -424,9 +424,9 @@ void pf_need_swap(void);
 int __pf_uffd_open(uint64_t *features);
 int __pf_uffd_register(int fd, void *mem, size_t size, uint64_t mode);
 int pf_uffd_open(void *mem, size_t size, uint64_t mode);
-/* The page that a thread stopped at; NULL if none did for so long */
+/* Return the page that a thread faults on; NULL if none does within @ms. */
 void *pf_uffd_poll(int fd, unsigned int ms);
-/* Wait for a thread to stop at a page. */
+/* Wait for a thread to fault on a page. */
 void *pf_uffd_wait(int fd);
 void pf_uffd_copy(int fd, void *page, void *data);
 /* Return 0, or -1 and an errno. */
@@ -435,11 +435,11 @@ void pf_uffd_protect(int fd, void *page, bool protect);
 /* The same, but return -1 and an errno if it fails. */
 int __pf_uffd_protect(int fd, void *page, bool protect);
 
-/* Supplies missing pages of @mem with the pattern of TEST_GPA, and seed 1. */
+/* Fills missing pages of @mem with the pattern from TEST_GPA on, and seed 1. */
 struct pf_uffd_server {
 	int fd;
 	void *mem;
-	/* How many pages to serve, and how many were */
+	/* The number of pages to serve, and of those served */
 	unsigned int nr;
 	unsigned int served;
 	pthread_t thread;
@@ -450,23 +450,23 @@ void pf_uffd_server_open(struct pf_uffd_server *server, size_t size);
 void pf_uffd_serve_page(struct pf_uffd_server *server, void *page);
 /* Serve @nr pages from a thread. */
 void pf_uffd_server_start(struct pf_uffd_server *server, unsigned int nr);
-/* Wait until it has, and check that it did. */
+/* Wait for the thread, and check that it served @nr pages. */
 void pf_uffd_server_finish(struct pf_uffd_server *server);
 
 void pf_ksm_start(void);
 void pf_ksm_stop(void);
-/* Let KSM look at everything often enough to merge what has not changed. */
+/* Wait for enough scans of KSM to merge the pages that do not change. */
 void pf_ksm_scan(void);
 long pf_ksm_merged(void);
 
-/* Return how many of the pages are on the node then, or -1 and an errno. */
+/* Return how many of the pages are on the node afterwards, or -1 and an errno. */
 int pf_move_pages(void *mem, unsigned int nr, int node);
 
 /* ARCH/overhead.c */
 
 /*
- * An exit that the cost is known of, made in the guest by @once: to user space
- * for the @reason, or to the kernel only (0).
+ * An exit to measure, which @once() causes in the guest: an exit to userspace with
+ * @reason, or, with 0, one that the kernel handles.
  */
 struct pf_exit {
 	const char *name;
@@ -474,7 +474,7 @@ struct pf_exit {
 	uint32_t reason;
 };
 
-/* Those of the architecture; the last one is empty. No memslot has that address. */
+/* The exits of the architecture; the last one is empty. No memslot has PF_MMIO_GPA. */
 #define PF_MMIO_GPA		(2ul << 30)
 extern const struct pf_exit pf_exits[];
 

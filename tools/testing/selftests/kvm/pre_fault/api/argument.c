@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM_PRE_FAULT_MEMORY: the capability, the argument, and when it may be called.
+ * KVM_PRE_FAULT_MEMORY: the capability, the argument, and when the ioctl may be called.
  */
 #define _GNU_SOURCE
 #include <assert.h>
@@ -101,7 +101,7 @@ static void einval_gpa_unaligned(void)
 	check_einval(TEST_GPA + 1, PAGE_SIZE, 0);
 	check_einval(TEST_GPA + PAGE_SIZE / 2, PAGE_SIZE, 0);
 	check_einval(TEST_GPA - 1, PAGE_SIZE, 0);
-	/* Nor does it matter that there is no memslot. */
+	/* EINVAL is also returned where there is no memslot. */
 	check_einval(1, PAGE_SIZE, 0);
 }
 
@@ -158,10 +158,10 @@ static void einval_nothing_else(void)
 	struct kvm_vcpu *vcpu = vcpu_with_slot();
 	uint64_t gpa;
 
-	/* pf_expect() has all but zeroes in the padding. */
+	/* pf_expect() fills the padding with non-zero values. */
 	pf_map(vcpu, TEST_GPA, SIZE);
 
-	/* More than there is, or ever will be. */
+	/* A size beyond the memslot, and beyond any physical address, is valid. */
 	pf_expect(vcpu, TEST_GPA, SZ_1G, 0, SIZE);
 	pf_expect(vcpu, TEST_GPA, 1ull << 50, 0, SIZE);
 	pf_expect(vcpu, TEST_GPA, -TEST_GPA - PAGE_SIZE, 0, SIZE);
@@ -200,7 +200,7 @@ static void efault_bad_pointer(void)
 	assert_nothing_done(vcpu, &before);
 }
 
-/* No progress can be reported, so success must not be either. */
+/* The progress cannot be reported, so the call must not return success. */
 static void efault_readonly_struct(void)
 {
 	struct kvm_vcpu *vcpu = vcpu_with_slot();

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM_PRE_FAULT_MEMORY: host memory that can't be read, or not be written.
+ * KVM_PRE_FAULT_MEMORY: host memory that can't be read, or can't be written.
  *
- * Some pages are fine, and then one is not: the first call gets as far as there,
- * the next returns the errno and moves nothing.
+ * The call stops at the first bad page and reports success; the next call returns
+ * the errno and makes no progress.
  */
 #define _GNU_SOURCE
 #include <signal.h>
@@ -26,7 +26,7 @@ static void check_partial(struct kvm_vcpu *vcpu, int err)
 	struct pf_stats before = pf_stats(vcpu), d;
 	double start = pf_now(), seconds;
 
-	/* Nothing done yet: the errno, and the page before is left alone. */
+	/* A call that begins at the bad page fails and leaves the page before alone. */
 	pf_expect(vcpu, TEST_GPA + GOOD, PAGE_SIZE, err, 0);
 	pf_expect(vcpu, TEST_GPA + GOOD, SIZE - GOOD, err, 0);
 	d = pf_stats_since(vcpu, &before);
@@ -48,7 +48,7 @@ static void check_partial(struct kvm_vcpu *vcpu, int err)
 	pf_guest_no_fault(vcpu, PF_READ, TEST_GPA, NR_GOOD, 1, NR_GOOD);
 }
 
-/* The error was of the host memory only; nothing remembers it. */
+/* The call succeeds as soon as the host memory is repaired. */
 static void check_repaired(struct kvm_vcpu *vcpu, void *mem)
 {
 	pf_fill(mem, TEST_GPA, SIZE, 2);
@@ -131,7 +131,7 @@ static void ehwpoison(void)
 	struct kvm_vcpu *vcpu = pf_memory_vcpu(0, mem, SIZE);
 
 	TEST_ASSERT(!sigaction(SIGBUS, &action, NULL), "sigaction()");
-	/* Else the kernel may tell of the poison when it is injected. */
+	/* Otherwise the kernel may send SIGBUS when the poison is injected. */
 	prctl(PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_LATE, 0, 0);
 
 	if (madvise(mem + GOOD, PAGE_SIZE, MADV_HWPOISON)) {

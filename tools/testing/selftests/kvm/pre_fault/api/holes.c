@@ -14,7 +14,7 @@ static void add_slot(struct kvm_vm *vm, uint32_t slot, uint64_t gpa, void *mem)
 	vm_set_user_memory_region(vm, slot, 0, gpa, SIZE, mem);
 }
 
-/* The same answer before the VM has any memory. */
+/* The errno is the same before the VM has any memory. */
 static void enoent_no_slot_at_all(void)
 {
 	struct kvm_vcpu *vcpu = pf_raw_vcpu();
@@ -40,7 +40,7 @@ static void enoent_no_slot(void)
 	before = pf_stats(vcpu);
 	pf_expect(vcpu, TEST_GPA + SIZE, PAGE_SIZE, ENOENT, 0);
 	pf_expect(vcpu, TEST_GPA + SIZE, SIZE, ENOENT, 0);
-	/* Not even when what follows is in one. */
+	/* The start counts, even if a memslot follows. */
 	pf_expect(vcpu, TEST_GPA - PAGE_SIZE, SIZE, ENOENT, 0);
 	d = pf_stats_since(vcpu, &before);
 	TEST_ASSERT(!d.prefaulted && !d.pages_4k && !d.mmio_spte,
@@ -64,7 +64,7 @@ static void enoent_hole(void)
 	pf_guest_no_fault(vcpu, PF_READ, gpa2, NR_PAGES, 3, NR_PAGES);
 }
 
-/* The guest's reads of a page all exit to userspace. */
+/* Check that all reads of a page by the guest exit to userspace. */
 static void expect_mmio_read(struct kvm_vcpu *vcpu, uint64_t gpa)
 {
 	struct kvm_run *run = vcpu->run;
@@ -91,7 +91,7 @@ static void mmio_not_cached(void)
 	struct pf_stats before = pf_stats(vcpu), d;
 	uint64_t gpa2 = TEST_GPA + SIZE;
 
-	/* The guest still exits for a hole, which only the access of the guest caches. */
+	/* Only the guest's access creates an MMIO SPTE for a hole, not a pre-fault. */
 	pf_expect(vcpu, TEST_GPA, SIZE, ENOENT, 0);
 	d = pf_stats_since(vcpu, &before);
 	TEST_ASSERT(!d.mmio_spte, "%lu MMIO SPTEs", d.mmio_spte);
@@ -101,14 +101,14 @@ static void mmio_not_cached(void)
 	pf_expect(vcpu, TEST_GPA, SIZE, ENOENT, 0);
 	pf_expect(vcpu, gpa2, SIZE, ENOENT, 0);
 
-	/* Memory where the guest saw MMIO, and where only a pre-fault was. */
+	/* Add memory where the guest saw MMIO, and where only a pre-fault was tried. */
 	add_slot(vcpu->vm, TEST_SLOT, TEST_GPA, mem);
 	add_slot(vcpu->vm, TEST_SLOT2, gpa2, mem + SIZE);
 	pf_guest_check(vcpu, gpa2, NR_PAGES, 6);
 	pf_map(vcpu, TEST_GPA, SIZE);
 	pf_guest_no_fault(vcpu, PF_READ, TEST_GPA, NR_PAGES, 6, NR_PAGES);
 
-	/* And gone again */
+	/* Remove it again. */
 	vm_set_user_memory_region(vcpu->vm, TEST_SLOT, 0, TEST_GPA, 0, NULL);
 	pf_expect(vcpu, TEST_GPA, SIZE, ENOENT, 0);
 	expect_mmio_read(vcpu, TEST_GPA);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM_PRE_FAULT_MEMORY and signals: during a long call, and before it has done
- * anything. userfaultfd.c has those that come while a call waits for a page.
+ * KVM_PRE_FAULT_MEMORY and signals: during a long call, and before the first page.
+ * userfaultfd.c tests signals while a call waits for a page.
  */
 #define _GNU_SOURCE
 #include <signal.h>
@@ -14,7 +14,7 @@
 #define NR_TRIES	8
 #define SMALL_SIZE	(16 * PAGE_SIZE)
 
-/* The zero page, over and over: a long range that takes no memory. */
+/* Map the zero page everywhere: a long range that takes no memory. */
 static struct kvm_vcpu *vcpu_with_zeroes(uint64_t size)
 {
 	struct kvm_vcpu *vcpu = pf_raw_vcpu();
@@ -42,7 +42,7 @@ static void set_timer(double first, double interval)
 	TEST_ASSERT(!setitimer(ITIMER_REAL, &timer, NULL), "setitimer()");
 }
 
-/* The retry loop of a VMM under a hail of signals */
+/* The retry loop of a VMM, with a signal every millisecond */
 static void signal_partial_progress(void)
 {
 	const uint64_t total = 256ul << 20;
@@ -80,8 +80,8 @@ static void signal_partial_progress(void)
 }
 
 /*
- * How long a call goes on after a signal. The best of some tries counts, since
- * the machine may have been busy with something else in the others.
+ * Measure how long a call goes on after a signal. Take the best of some tries: in the
+ * others, the machine may have been busy with something else.
  */
 static void signal_latency(void)
 {
@@ -152,7 +152,7 @@ static void *argument_fn(void *arg)
 	return NULL;
 }
 
-/* The signal comes while the kernel reads the argument, i.e. in good time. */
+/* The signal comes before the first page: while the kernel reads the argument. */
 static void eintr_pending(void)
 {
 	struct kvm_vcpu *vcpu = pf_raw_vcpu();
@@ -180,7 +180,7 @@ static void eintr_pending(void)
 	TEST_ASSERT(!d.prefaulted && !d.pages_4k, "%lu pages pre-faulted",
 		    d.prefaulted);
 
-	/* The signal is delivered, and the call can be made again as it is. */
+	/* After the signal was delivered, the same call succeeds. */
 	TEST_ASSERT(!pf_call(vcpu, a.range) && !a.range->size, "errno %d", errno);
 }
 

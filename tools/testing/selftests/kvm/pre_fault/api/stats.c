@@ -22,7 +22,7 @@ static void stats(void)
 	TEST_ASSERT(pf_mapped(&d, NR_PAGES, 0), "%lu pages of 4K mapped",
 		    d.pages_4k);
 
-	/* Memory that is mapped already, that fails, and that is in no memslot. */
+	/* Pages that are mapped already or are in no memslot are not counted. */
 	pf_map(vcpu, TEST_GPA, SIZE);
 	pf_expect(vcpu, TEST_GPA + SIZE, SIZE, ENOENT, 0);
 	pf_expect(vcpu, TEST_GPA, SIZE + PAGE_SIZE, 0, SIZE);
@@ -33,7 +33,7 @@ static void stats(void)
 		    "pf_taken %lu, pf_emulate %lu, pf_spurious %lu, pf_fast %lu",
 		    d.taken, d.emulate, d.spurious, d.fast);
 
-	/* And the guest's own faults are none of pf_prefaulted's. */
+	/* pf_prefaulted does not count the guest's own faults. */
 	before = pf_stats(vcpu);
 	pf_guest(vcpu, PF_WRITE, WARM_GPA, 1, 0);
 	pf_guest_check(vcpu, TEST_GPA, NR_PAGES, 0);

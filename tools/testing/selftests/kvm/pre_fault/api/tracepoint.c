@@ -43,7 +43,7 @@ static void tracepoint(void)
 	text = pf_trace_stop();
 
 	expect_event(&text, TEST_GPA, SIZE, SIZE, 0);
-	/* The trace tells what stopped a call that did something, too. */
+	/* The event has the errno even if a partial call returns success. */
 	expect_event(&text, TEST_GPA + PAGE_SIZE, SIZE, SIZE - PAGE_SIZE, ENOENT);
 	expect_event(&text, TEST_GPA + SIZE, PAGE_SIZE, 0, ENOENT);
 	TEST_ASSERT(!strstr(text, "kvm_pre_fault_memory:"), "one event too many");

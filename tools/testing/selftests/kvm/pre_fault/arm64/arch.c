@@ -16,7 +16,7 @@
 #define ATTR_ACCESSED	BIT_ULL(10)
 #define OUTPUT_ADDRESS	GENMASK_ULL(47, 12)
 
-/* The guest's answers are writes to an address far above all of the memory. */
+/* Ignore the faults of ucall(), which writes to an address far above the memory. */
 #define MEMORY_ONLY	"ipa < 0x200000000"
 
 const bool pf_counts_mappings;
@@ -68,7 +68,7 @@ static uint64_t faults_of_this_thread(void)
 	return count;
 }
 
-/* Of the guest's faults, nothing else is known. */
+/* Only the number of the guest's faults is known. */
 bool pf_arch_stat(const char *name, uint64_t *value)
 {
 	*value = strcmp(name, "pf_taken") ? 0 : faults_of_this_thread();
@@ -95,7 +95,7 @@ void pf_arch_map(struct kvm_vm *vm, uint64_t gpa, uint64_t size)
 	uint64_t *table, end = gpa + size;
 
 	if (vm->page_size != PAGE_SIZE || vm_pgtable_levels(vm) != 4)
-		pf_skip("the guest's page tables are of another shape");
+		pf_skip("the guest's page tables are not 4 levels of 4K pages");
 
 	for (; gpa < end; gpa += SZ_2M) {
 		table = addr_gpa2hva(vm, vm_pgd(vm));

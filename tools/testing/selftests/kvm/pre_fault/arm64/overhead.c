@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Exits of an arm64 guest, to be measured.
+ * The exits of an arm64 guest to measure.
  */
 #include <linux/psci.h>
 

@@ -5,7 +5,7 @@
 #define _GNU_SOURCE
 #include "../stress/stress.h"
 
-/* Where the guest was when it took an exception, which it never should */
+/* Report an unexpected exception of the guest. */
 static void guest_exception(struct ex_regs *regs)
 {
 	ucall(UCALL_UNHANDLED, 4, read_sysreg(esr_el1) >> ESR_EC_SHIFT,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM_PRE_FAULT_MEMORY and what only arm64 has.
+ * KVM_PRE_FAULT_MEMORY: tests for arm64 only.
  */
 #define _GNU_SOURCE
 #include "../pre_fault.h"
@@ -8,7 +8,7 @@
 #define NR_PAGES	1536
 #define SIZE		(NR_PAGES * PAGE_SIZE)
 
-/* There are no stage-2 tables to speak of before KVM_ARM_VCPU_INIT. */
+/* KVM refuses the ioctl before KVM_ARM_VCPU_INIT. */
 static void enoexec_vcpu_not_initialized(void)
 {
 	struct kvm_vcpu *vcpu = __vm_vcpu_add(vm_create_barebones(), 0);
@@ -26,7 +26,7 @@ static void enoexec_vcpu_not_initialized(void)
 	pf_map(vcpu, TEST_GPA, SIZE);
 }
 
-/* Code may take a fault where caches are not coherent, but it does run. */
+/* Pre-faulted memory can be executed, with a fault if caches are not coherent. */
 static void exec_pre_faulted(void)
 {
 	void *mem = pf_mem(PF_ANON, SIZE, 1);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The fuzzer's calls: make one up, ask the model, call, and compare errno,
- * progress, the struct, and the statistics.
+ * The fuzzer's calls: make a random call, and compare errno, progress, the struct and
+ * the statistics with the model's prediction.
  */
 #define _GNU_SOURCE
 #include <signal.h>
@@ -41,7 +41,7 @@ void fz_call_init(void)
 			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	FZ_ASSERT(arg_pages != MAP_FAILED &&
 		  !munmap(arg_pages + 2 * PAGE_SIZE, PAGE_SIZE), "mmap()");
-	/* The hole is kept, so that no other mapping moves in. */
+	/* Reserve the third page, so that no other mapping takes its place. */
 	FZ_ASSERT(mmap(arg_pages + 2 * PAGE_SIZE, PAGE_SIZE, PROT_NONE,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) !=
 		  MAP_FAILED, "mmap()");
@@ -56,13 +56,13 @@ static uint64_t random_gpa(struct fz_slot *near)
 	};
 	uint64_t gfn, n;
 
-	/* Few pages are lost: have a look at them. */
+	/* Few pages are poisoned: prefer them. */
 	if (fz_host.poisoned && fz_chance(20)) {
 		gfn = fz_gfn_of_page(fz_host.last_poisoned);
 		if (gfn != -1ul)
 			return gfn * PAGE_SIZE;
 	}
-	/* Things are to happen to what is mapped. */
+	/* Prefer the slot of the last call, whose pages are mapped. */
 	if (!near && fz_chance(40))
 		near = fz_slot_at(0, fz_vm.last_gfn);
 	if (!near)
@@ -145,7 +145,7 @@ static void random_range(struct fz_call *call, struct fz_slot *near)
 		range->padding[i] = fz_random();
 }
 
-/* Where the struct is: aligned or not, and in memory of any kind. */
+/* Place the struct, aligned or not, in memory of any access. */
 static void place_struct(struct fz_call *call)
 {
 	const size_t size = sizeof(call->range);
@@ -165,7 +165,7 @@ static void place_struct(struct fz_call *call)
 		call->argp = ro + fz_below(PAGE_SIZE - size + 1);
 		return;
 	case 2:
-		/* Only the start is writable; be it written or not. */
+		/* Only the start is writable; KVM may or may not write it. */
 		call->argp = ro - 1 - fz_below(size - 1);
 		return;
 	case 3:
@@ -189,7 +189,7 @@ static void store(const struct fz_call *call)
 	if (!call->readable)
 		return;
 
-	/* A page read-only, and back */
+	/* Make the read-only page writable to store the struct. */
 	FZ_ASSERT(call->writable ||
 		  !mprotect(arg_pages + PAGE_SIZE, PAGE_SIZE,
 			    PROT_READ | PROT_WRITE), "mprotect()");
@@ -218,7 +218,7 @@ static int issue(struct fz_vcpu *vcpu, const struct fz_call *call, bool signals)
 	return err;
 }
 
-/* How far it came, by the struct; all but gpa and size is as it was. */
+/* Return the progress by the struct; all but gpa and size must be unchanged. */
 static uint64_t check_struct(const struct fz_call *call)
 {
 	struct kvm_pre_fault_memory got, want = call->range;
@@ -244,7 +244,7 @@ static void check_pages(struct fz_vcpu *vcpu, struct fz_answer *want)
 	vcpu->prefaulted = prefaulted;
 	fz_read_stats(fz_vm.stats_fd, vm_stats, ARRAY_SIZE(vm_stats), vm);
 
-	/* Page tables that went during the call may have been of this call. */
+	/* Page tables that KVM recycled during the call may be those of this call. */
 	if (!fz_facts.tdp_mmu && vm[3] != fz_vm.recycled) {
 		fz_vm.recycled = vm[3];
 		fz_recycled();
@@ -267,7 +267,7 @@ static void check_pages(struct fz_vcpu *vcpu, struct fz_answer *want)
 		  sure, maybe);
 }
 
-/* The memslot, and what is known of its first page that is asked for */
+/* Note the memslot of the call, and the state of the first page. */
 static void note_slot(uint8_t as, uint64_t gpa)
 {
 	struct fz_slot *slot = fz_slot_at(as, gpa / PAGE_SIZE);
@@ -305,7 +305,7 @@ static int call_once(struct fz_vcpu *vcpu, const struct fz_call *call,
 	seen[err < MAX_ERRNO ? err : 0]++;
 	partial += !err && done < call->range.size;
 
-	/* A signal may come at any time, but has no say in what is done. */
+	/* A signal may shorten the call, but must not change anything else. */
 	if (signals && (done < want.done || err == EINTR)) {
 		FZ_ASSERT(err == (done ? 0 : EINTR), "errno %d, %#lx done", err,
 			  done);
@@ -318,7 +318,7 @@ static int call_once(struct fz_vcpu *vcpu, const struct fz_call *call,
 			  want.done);
 	}
 
-	/* By what was expected, lest the time of a signal matter. */
+	/* Use the prediction, which does not depend on the time of a signal. */
 	if (want.done && !vcpu->as)
 		fz_vm.last_gfn = call->range.gpa / PAGE_SIZE;
 
@@ -402,7 +402,7 @@ bool fz_call_all_seen(bool eagain)
 	return all;
 }
 
-/* Bounds must stay the exception, lest a failure hides in them. */
+/* Most predictions must be exact: bounds could hide a failure. */
 bool fz_call_exact_enough(void)
 {
 	return exact * 10 >= calls * (fz_facts.tdp_mmu ? 8 : 6);

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * EAGAIN, from a memslot that is on its way out: a pre-fault that sleeps in a
- * userfaultfd keeps the deletion from coming to its end, for as long as is
- * wanted.
+ * EAGAIN for a memslot that is being deleted: a pre-fault that sleeps in a
+ * userfaultfd delays the deletion for as long as needed.
  */
 #define _GNU_SOURCE
 #include <linux/userfaultfd.h>
@@ -15,7 +14,7 @@
 #define UFFD_PAGE	(FZ_OWN + 1)
 #define SECONDS		20
 
-/* They exist from the start: a new thread's stack could end up in a hole. */
+/* Start these at once: a new thread's stack could be mapped into a hole. */
 static struct helper {
 	pthread_t thread;
 	sem_t go, done;
@@ -84,7 +83,7 @@ void fz_eagain_init(void)
 {
 	sigset_t all, old;
 
-	/* It is only missing when there is a thread to serve it. */
+	/* Populate the page, which must be missing only while a thread serves it. */
 	*(uint8_t *)uffd_mem() = 0;
 	uffd = __pf_uffd_open(NULL);
 	if (uffd < 0)
@@ -124,14 +123,14 @@ void fz_eagain_episode(void)
 		  "MADV_DONTNEED");
 	fz_host_gone(UFFD_PAGE, 1);
 
-	/* Every task that faults there waits for the handler. */
+	/* Keep random calls from this page, where they would wait for the handler. */
 	fz_call_forbid(FZ_UFFD_GPA);
 	sem_post(&sleeper.go);
 	FZ_ASSERT(pf_uffd_poll(uffd, SECONDS * 1000),
 		  "the pre-fault does not wait for the userfaultfd");
 	sem_post(&deleter.go);
 	while (!fz_call_may_be_eagain(victim)) {
-		FZ_ASSERT(pf_now() < end, "no EAGAIN from a slot that goes");
+		FZ_ASSERT(pf_now() < end, "no EAGAIN from a slot that is being deleted");
 		usleep(100);
 	}
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The fuzzer of KVM_PRE_FAULT_MEMORY: host memory, memslots, vCPUs, and what the
- * model knows of them.
+ * The fuzzer of KVM_PRE_FAULT_MEMORY: host memory, memslots, vCPUs, and the model's
+ * state of them.
  *
- * A file calls only those before it: util, model, host, slots, vcpu, vm, call,
- * eagain, pre_fault_fuzz_test. Here their functions are in that order.
+ * A file calls only functions of the files before it: util, model, host, slots, vcpu,
+ * vm, call, eagain, pre_fault_fuzz_test. The functions below are in that order.
  */
 #ifndef SELFTEST_KVM_PRE_FAULT_FUZZ_H
 #define SELFTEST_KVM_PRE_FAULT_FUZZ_H
@@ -12,9 +12,9 @@
 #include "../pre_fault.h"
 
 /*
- * Host memory is named by page number. There is a window of areas, each of one
- * type; then a mapping that is much longer than its file; then, by numbers of
- * their own, pages that never change: the guest's code and KVM's own slots.
+ * Page numbers of host memory: first a window of areas, each of one type; then a
+ * mapping that is much longer than its file; then pages that never change, those of
+ * the guest's code and of KVM's own slots.
  */
 #define FZ_BLOCK	512
 #define FZ_AREA_PAGES	(2 * FZ_BLOCK)
@@ -32,7 +32,7 @@
 #define FZ_WRITE	BIT(2)
 #define FZ_POISON	BIT(3)
 #define FZ_MAX_POISONED	16
-#define FZ_PRIVATE	BIT(4)	/* has been written to: no copy-on-write to come */
+#define FZ_PRIVATE	BIT(4)	/* has been written to: no more copy-on-write */
 
 struct fz_area {
 	enum pf_memory type;
@@ -48,7 +48,7 @@ struct fz_host {
 	bool huge[FZ_WINDOW / FZ_BLOCK];
 	bool can_thp;
 	bool can_poison;
-	bool injecting;		/* poison, right now */
+	bool injecting;		/* poison is being injected */
 	unsigned int poisoned;
 	uint64_t last_poisoned;
 };
@@ -88,7 +88,7 @@ struct fz_slot {
 
 enum {
 	FZ_RUNNER,	/* runs the guest */
-	FZ_RAW,		/* is never run, and set up at random */
+	FZ_RAW,		/* is never run, and has random state */
 	FZ_BLOCKER,	/* sleeps in a userfaultfd */
 	FZ_NR_VCPUS,
 };
@@ -110,7 +110,7 @@ struct fz_vm {
 	struct fz_vcpu vcpus[FZ_NR_VCPUS];
 	struct fz_slot slots[FZ_NR_SLOTS];
 	uint64_t recycled;
-	uint64_t last_gfn;	/* that a call has had mapped, not in SMM */
+	uint64_t last_gfn;	/* mapped by a call, not in SMM */
 };
 
 struct fz_call {
@@ -120,7 +120,7 @@ struct fz_call {
 	bool writable;
 };
 
-/* The ABI's answer to a call; pages are those that pf_prefaulted counts. */
+/* The predicted result of a call; pages as pf_prefaulted counts them */
 struct fz_answer {
 	int err;
 	uint64_t done;
@@ -152,7 +152,7 @@ static inline bool fz_chance(unsigned int percent)
 	return fz_below(100) < percent;
 }
 
-/* Remember what was done, for the report of a failure. */
+/* Record an action for the report of a failure. */
 __printf(1, 2) void fz_note(const char *fmt, ...);
 __noreturn __printf(1, 2) void fz_fail(const char *fmt, ...);
 
@@ -164,7 +164,7 @@ __noreturn __printf(1, 2) void fz_fail(const char *fmt, ...);
 void fz_read_stats(int fd, const char *const names[], unsigned int nr,
 		   uint64_t *values);
 
-/* model.c: the state, and what the ABI says of it */
+/* model.c: the state, and the predictions of the ABI */
 extern struct fz_facts fz_facts;
 extern struct fz_host fz_host;
 extern struct fz_vm fz_vm;
@@ -214,10 +214,10 @@ void fz_call_init(void);
 void fz_call_random(struct fz_slot *near, bool signals);
 /* Keep random calls from a page; -1 is none. */
 void fz_call_forbid(uint64_t gpa);
-/* Return true if the answer was EAGAIN. */
+/* Make a call that may fail with EAGAIN. Return true if it does. */
 bool fz_call_may_be_eagain(struct fz_slot *slot);
 void fz_call_report(void);
-/* Check that every errno that is possible here, EAGAIN with @eagain, was seen. */
+/* Check that every possible errno was returned, including EAGAIN if @eagain. */
 bool fz_call_all_seen(bool eagain);
 bool fz_call_exact_enough(void);
 

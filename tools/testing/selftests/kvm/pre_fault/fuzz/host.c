@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The fuzzer's host memory, several types of it, and what may happen to that behind
- * KVM's back. Keeps record of what the host's page tables allow.
+ * The fuzzer's host memory: several types, and changes of it that KVM must notice.
+ * Keep a record of the access that the host's page tables allow.
  *
- * munmap() leaves real holes. Nothing of this process may move in: what is
- * needed later is mapped before, and holes are filled before KVM maps memory for
- * slots of its own.
+ * munmap() leaves holes, in which no other mapping of the process must be placed: map
+ * everything else before, and fill the holes before KVM maps memory for its own slots.
  */
 #define _GNU_SOURCE
 #include <sys/prctl.h>
@@ -23,7 +22,7 @@ static void *hva(uint64_t page)
 	return fz_host.mem + page * PAGE_SIZE;
 }
 
-/* A huge page of which a part is changed is split, and unmapped for that. */
+/* The host splits a huge page when a part of it changes, and unmaps it for that. */
 static void split(uint64_t page)
 {
 	if (!fz_host.huge[page / FZ_BLOCK])
@@ -42,9 +41,9 @@ static void split_ends(uint64_t page, uint64_t npages)
 }
 
 /*
- * When a VMA is cut, Linux unmaps the block around as if a huge page were to be
- * split there, if that VMA has all of the block: which VMAs there are is not
- * known here.
+ * When a VMA is cut, Linux unmaps the block around the cut, as to split a huge page,
+ * if the VMA covers the whole block. The fuzzer does not track VMAs, so the block may
+ * or may not be unmapped.
  */
 static void cut_ends(uint64_t page, uint64_t npages)
 {
@@ -60,7 +59,7 @@ static void set_pages(uint64_t page, uint64_t npages, uint8_t value)
 	memset(fz_host.page + page, value, npages);
 }
 
-/* Map new memory of the area's type, but 4K. */
+/* Map new memory of the area's type, without huge pages. */
 static void map_new(uint64_t page, uint64_t npages)
 {
 	const struct fz_area *area = &fz_host.areas[page / FZ_AREA_PAGES];
@@ -78,7 +77,7 @@ static void map_new(uint64_t page, uint64_t npages)
 	fz_host_gone(page, npages);
 }
 
-/* Huge pages, if there are enough; none comes by itself later. */
+/* Map huge pages, if there are enough, and let khugepaged make none later. */
 static void make_huge(unsigned int nr, bool zero)
 {
 	uint64_t page = nr * FZ_AREA_PAGES, block;
@@ -132,7 +131,7 @@ static void change_protection(uint64_t page, uint64_t npages)
 	static const int prots[] = { PROT_NONE, PROT_READ, PROT_READ | PROT_WRITE };
 	uint64_t i;
 
-	/* A hole ends it: stop there. */
+	/* mprotect() stops at a hole. */
 	for (i = page; i < page + npages && fz_host.page[i] & FZ_MAPPED; i++)
 		;
 	npages = i - page;
@@ -167,7 +166,7 @@ static void discard(uint64_t page, uint64_t npages)
 	uint64_t i;
 
 	fz_note("MADV_DONTNEED %#lx+%#lx", page, npages);
-	/* ENOMEM is of holes, and does not keep it from the rest. */
+	/* ENOMEM means a hole; MADV_DONTNEED handles the rest all the same. */
 	FZ_ASSERT(!madvise(hva(page), npages * PAGE_SIZE, MADV_DONTNEED) ||
 		  errno == ENOMEM, "MADV_DONTNEED: %s", strerror(errno));
 	split_ends(page, npages);
@@ -191,7 +190,7 @@ static void unmap(uint64_t page, uint64_t npages)
 	fz_host_gone(page, npages);
 }
 
-/* Also of the pages that were written to: truncation takes these, too. */
+/* Truncate a file. This drops private copies of its pages, too. */
 static void truncate_area(unsigned int nr)
 {
 	struct fz_area *area = &fz_host.areas[nr];
@@ -229,9 +228,9 @@ static bool writable(uint64_t page)
 }
 
 /*
- * A page was written to, by this process or by the guest: a private page that
- * was only read so far is replaced by its copy.  The huge zero page is split, or
- * replaced by a huge page.
+ * This process or the guest has written to a page: a private page that was only read
+ * so far is replaced with its copy. The huge zero page is split, or replaced with a
+ * huge page.
  */
 void fz_host_written(uint64_t page)
 {
@@ -266,7 +265,7 @@ static void write_pages(uint64_t page, uint64_t npages)
 	}
 }
 
-/* Host memory that is lost stays so: few pages, private and written to. */
+/* Poison few pages, as they stay lost, and only private ones that were written to. */
 static void poison(uint64_t page)
 {
 	if (!fz_host.can_poison || fz_host.poisoned == FZ_MAX_POISONED ||
@@ -292,7 +291,7 @@ void fz_host_change(void)
 	uint64_t page = fz_below(FZ_WINDOW), npages;
 	unsigned int nr = page / FZ_AREA_PAGES, what = fz_below(100);
 
-	/* Nothing reaches beyond its area. */
+	/* Do not cross the end of the area. */
 	npages = fz_chance(70) ? 1 + fz_below(16) : 1 + fz_below(FZ_AREA_PAGES);
 	npages = min(npages, (nr + 1) * FZ_AREA_PAGES - page);
 	if (fz_chance(25)) {
@@ -337,7 +336,7 @@ void fz_host_init(void)
 	int fd = pf_memfd(FZ_SPARSE_FILE * PAGE_SIZE);
 	unsigned int i;
 
-	/* Else the kernel may tell of the poison when it is injected. */
+	/* Otherwise the kernel may send SIGBUS when the poison is injected. */
 	prctl(PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_LATE, 0, 0);
 	fz_host.can_poison = !geteuid();
 	fz_host.can_thp =

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The ABI of KVM_PRE_FAULT_MEMORY in executable form: what a call answers, given
- * the memslots, the host's memory and what stage-2 has mapped already; and when
- * a mapping goes away.
+ * The ABI of KVM_PRE_FAULT_MEMORY in executable form: the result of a call for given
+ * memslots, host memory and stage-2 mappings, and the events that zap a mapping.
  *
- * Two states leave a decision to Linux: FZ_MAYBE is a page that is mapped or not,
- * FZ_ANY one whose mapping is of unknown size. They come from VMAs that are
- * cut in two, and from the legacy MMU, which maps the neighbours of a page that
- * the guest touches, and takes page tables back when it has too many.  Without
- * them, predictions are exact.
+ * Two states are uncertain: a FZ_MAYBE page may be mapped or not, a FZ_ANY page has a
+ * mapping of unknown size. They come from VMAs that are cut in two, and from the legacy
+ * MMU, which maps the neighbours of a page that the guest touches, and recycles page
+ * tables when it has too many. Without these states, predictions are exact.
  */
 #include "fuzz.h"
 
@@ -45,7 +43,7 @@ int fz_host_errno(uint64_t page)
 	return err;
 }
 
-/* Where the page is in fz_slot.map; -1 if it can't ever be mapped. */
+/* Return the index of the page in fz_slot.map, or -1 if it can never be mapped. */
 static int64_t map_index(uint64_t page)
 {
 	if (page < FZ_PAGES)
@@ -136,8 +134,8 @@ static bool block_has(const struct fz_slot *slot, uint64_t page, enum fz_map map
 }
 
 /*
- * The huge zero page of newer kernels takes the kernel's own path, which replaces a
- * page table.
+ * On newer kernels, KVM's own fault path maps the huge zero page, and replaces a page
+ * table for it.
  */
 static bool replaces_table(const struct fz_slot *slot, uint64_t page)
 {
@@ -146,7 +144,7 @@ static bool replaces_table(const struct fz_slot *slot, uint64_t page)
 	       !(fz_host.page[page] & FZ_PRIVATE);
 }
 
-/* A page that is not mapped, or not for sure, gets mapped. Counts 4K pages. */
+/* Map a page that is not, or not certainly, mapped. Count 4K pages. */
 static void map_page(struct fz_slot *slot, uint64_t page, struct fz_answer *count)
 {
 	const unsigned int nr = map_get(slot, page) != FZ_MAYBE;
@@ -164,7 +162,7 @@ static void map_page(struct fz_slot *slot, uint64_t page, struct fz_answer *coun
 		return;
 	}
 
-	/* With dirty logging, 4K. A page table in use is not replaced. */
+	/* Dirty logging needs 4K mappings. A page table in use is not replaced. */
 	if (!can_be_huge(slot, page) || slot->flags & KVM_MEM_LOG_DIRTY_PAGES ||
 	    block_has(slot, page, FZ_4K)) {
 		map_set(slot, page, FZ_4K);
@@ -187,8 +185,8 @@ static bool is_mapped(enum fz_map map)
 }
 
 /*
- * The walk over the range: to its end, or up to the first page that can't be
- * mapped.  A page that is mapped is done, whatever else may be said of it.
+ * Walk the range to its end, or to the first page that can't be mapped. A page that is
+ * mapped already is done, whatever its host memory.
  */
 static struct fz_answer walk(uint8_t as, uint64_t gpa, uint64_t size)
 {
@@ -219,7 +217,7 @@ static struct fz_answer walk(uint8_t as, uint64_t gpa, uint64_t size)
 	return a;
 }
 
-/* EINVAL: what can never succeed, and nothing else */
+/* Return false for EINVAL, which only arguments get that can never succeed. */
 static bool is_valid(const struct kvm_pre_fault_memory *range)
 {
 	return !range->flags && range->size && !(range->gpa % PAGE_SIZE) &&
@@ -227,8 +225,8 @@ static bool is_valid(const struct kvm_pre_fault_memory *range)
 }
 
 /*
- * The answer of a call.  With @done it has mapped, or found mapped, that much,
- * even if the errno is of a struct that can't be written to.
+ * Predict a call. The call maps @done bytes or finds them mapped, even if the errno is
+ * that of a struct that can't be written.
  */
 struct fz_answer fz_predict(struct fz_vcpu *vcpu, const struct fz_call *call)
 {
@@ -253,7 +251,7 @@ struct fz_answer fz_predict(struct fz_vcpu *vcpu, const struct fz_call *call)
 	return a;
 }
 
-/* A call has done that much: have it mapped, and count what is new. */
+/* Record the mappings of a call, and count the new ones. */
 void fz_mapped(uint8_t as, uint64_t gpa, uint64_t size, struct fz_answer *count)
 {
 	struct fz_slot *slot = NULL;
@@ -270,7 +268,7 @@ void fz_mapped(uint8_t as, uint64_t gpa, uint64_t size, struct fz_answer *count)
 	}
 }
 
-/* The guest has touched a page that the host does not have in a huge page. */
+/* The guest has touched a page that the host does not map with a huge page. */
 void fz_guest_mapped(struct fz_slot *slot, uint64_t page)
 {
 	uint64_t first = page - (slot->gfn + page - slot->page) % 8, i;
@@ -279,7 +277,7 @@ void fz_guest_mapped(struct fz_slot *slot, uint64_t page)
 	if (fz_facts.tdp_mmu)
 		return;
 
-	/* The legacy MMU maps the pages around it if it can be had cheaply. */
+	/* The legacy MMU also maps the pages around, if they are present on the host. */
 	for (i = first; i < first + 8; i++) {
 		if (i >= slot->page && i < slot->page + slot->npages &&
 		    map_index(i) >= 0 && map_get(slot, i) == FZ_NO &&
@@ -302,7 +300,7 @@ static void slot_page_gone(struct fz_slot *slot, uint64_t page)
 	}
 }
 
-/* The host has unmapped or replaced pages, for all slots that have them. */
+/* The host has unmapped or replaced pages: update all slots that have them. */
 void fz_host_gone(uint64_t page, uint64_t npages)
 {
 	struct fz_slot *slot = fz_vm.slots;
@@ -332,7 +330,7 @@ void fz_host_maybe_gone(uint64_t page)
 	}
 }
 
-/* A slot, any slot, was deleted or moved: all mappings of the VM are gone. */
+/* Any slot was deleted or moved, which zaps all mappings of the VM. */
 void fz_all_gone(void)
 {
 	struct fz_slot *slot = fz_vm.slots;
@@ -346,7 +344,7 @@ void fz_all_gone(void)
 	}
 }
 
-/* The legacy MMU was short of page tables: any mapping may be gone. */
+/* The legacy MMU has recycled page tables: any mapping may be gone. */
 void fz_recycled(void)
 {
 	struct fz_slot *slot = fz_vm.slots;
@@ -364,8 +362,8 @@ void fz_recycled(void)
 }
 
 /*
- * Dirty logging is on: large mappings are split, and the rest stays.  The legacy
- * MMU, and a read-only slot, which can't get dirty, keep them as they are.
+ * Dirty logging was enabled: large mappings are split, small ones stay. The legacy MMU
+ * does not split, nor does KVM in a read-only slot, which can't get dirty.
  */
 void fz_dirty_log_on(struct fz_slot *slot)
 {
@@ -381,7 +379,7 @@ void fz_dirty_log_on(struct fz_slot *slot)
 	}
 }
 
-/* A page table becomes a large mapping if it maps anything. */
+/* KVM replaces a page table with a large mapping, if it maps anything. */
 static void recover_huge(struct fz_slot *slot, uint64_t page)
 {
 	if (block_has(slot, page, FZ_4K) || block_has(slot, page, FZ_ANY)) {
@@ -395,8 +393,8 @@ static void recover_huge(struct fz_slot *slot, uint64_t page)
 }
 
 /*
- * Dirty logging is off: small mappings that can be large ones become large, or are
- * dropped.
+ * Dirty logging was disabled: small mappings that can be large become large, or are
+ * zapped.
  */
 void fz_dirty_log_off(struct fz_slot *slot)
 {
@@ -423,7 +421,7 @@ void fz_dirty_log_off(struct fz_slot *slot)
 	}
 }
 
-/* How many pages are mapped, for sure and maybe */
+/* Count the pages that are mapped, and those that may be. */
 void fz_count(uint64_t *sure, uint64_t *maybe)
 {
 	struct fz_slot *slot = fz_vm.slots;

@@ -19,7 +19,7 @@ struct fz_slot *fz_random_slot(void)
 	return NULL;
 }
 
-/* The gfn of a host page in the first slot that has the page; -1 without one */
+/* Return the gfn of a host page in the first slot that has it, or -1. */
 uint64_t fz_gfn_of_page(uint64_t page)
 {
 	struct fz_slot *slot = fz_vm.slots;
@@ -55,13 +55,13 @@ void fz_slot_set(const struct fz_slot *slot, uint64_t npages)
 		  strerror(err));
 }
 
-/* The highest address that KVM takes, but not more than four levels reach */
+/* Return the highest gfn that KVM accepts and that four levels can map. */
 static uint64_t max_gfn(void)
 {
 	return (1ul << (min(fz_facts.phys_bits, 47u) - 12)) - 1;
 }
 
-/* A place for a slot: at the edge of another one, or wherever edges are. */
+/* Return a place for a slot: next to another slot, or at a special address. */
 static uint64_t random_gfn(uint64_t npages)
 {
 	static const uint64_t places[] = {
@@ -123,7 +123,7 @@ static void create_slot(struct fz_slot *slot)
 		page &= ~(FZ_BLOCK - 1ul);
 		npages = fz_below(2) ? npages : FZ_BLOCK * (1 + fz_below(4));
 	}
-	/* Huge, over next to nothing */
+	/* A huge slot over little memory */
 	if (fz_chance(5)) {
 		page = FZ_WINDOW + fz_below(FZ_SPARSE / 2);
 		npages = 1 + fz_below(FZ_SPARSE / 2);
@@ -181,7 +181,7 @@ void fz_slot_change(void)
 	struct fz_slot *last = fz_slot_at(0, fz_vm.last_gfn);
 	unsigned int what = fz_below(100);
 
-	/* All mappings go with any deletion: more often, change what is mapped. */
+	/* Any deletion zaps all mappings: toggle dirty logging more often. */
 	if (last && last - fz_vm.slots < FZ_USER_SLOTS && fz_chance(40)) {
 		toggle_dirty_log(last);
 		return;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The fuzzer's random numbers, its notes of what was done, and statistics.
+ * The fuzzer's random numbers, notes of its actions, and statistics.
  */
 #define _GNU_SOURCE
 #include <stdarg.h>
@@ -60,9 +60,9 @@ void fz_fail(const char *fmt, ...)
 	va_start(args, fmt);
 	vprintf(fmt, args);
 	va_end(args);
-	printf("\n# -r %lu -n %lu has it again\n", fz_seed, fz_nr_call + 1);
+	printf("\n# -r %lu -n %lu reproduces this\n", fz_seed, fz_nr_call + 1);
 	ksft_test_result_fail("fuzz_calls\n");
-	/* A thread may be asleep in the kernel: nothing to wait for. */
+	/* Do not wait for threads, which may sleep in the kernel. */
 	fflush(stdout);
 	_exit(KSFT_FAIL);
 }
@@ -70,7 +70,7 @@ void fz_fail(const char *fmt, ...)
 void fz_read_stats(int fd, const char *const names[], unsigned int nr,
 		   uint64_t *values)
 {
-	/* All VMs and vCPUs have a statistic at the same offset. */
+	/* The offset of a statistic is the same for all VMs and vCPUs: cache it. */
 	static struct {
 		const char *name;
 		off_t offset;

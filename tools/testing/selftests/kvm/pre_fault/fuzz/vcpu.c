@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The fuzzer's vCPUs: one that runs a guest of a few instructions, one that is
- * never run and whose registers and CPUID are random, and one to sleep.
+ * The fuzzer's vCPUs: one runs a guest of a few instructions, one is never run and has
+ * random registers and CPUID, and one sleeps in a userfaultfd.
  */
 #define _GNU_SOURCE
 #include "fuzz.h"
@@ -9,10 +9,10 @@
 
 #define WRITTEN		0x5eed1234u
 #define GUEST_PORT	0x10
-/* Where the guest may go: no APIC, and in reach of 32 bits */
+/* The end of the guest's accesses: below the APIC, and within 32 bits */
 #define GUEST_END	(0xc0000000ul / PAGE_SIZE)
 
-/* Read at ebx; write ecx there if it is not 0; tell that it is done. */
+/* Read at ebx, write ecx there if it is not 0, and exit. */
 static const uint8_t guest_code[] = {
 	0x8b, 0x03,		/* mov (%ebx), %eax */
 	0x85, 0xc9,		/* test %ecx, %ecx */
@@ -103,7 +103,7 @@ static void touch(void)
 	uint32_t word;
 	bool write;
 
-	/* Where a call has just been, or anywhere */
+	/* Prefer the page of the last call. */
 	if (slot && fz_below(2)) {
 		off -= slot->gfn;
 	} else {
@@ -150,7 +150,7 @@ static void touch(void)
 			  "the guest's exit reason %u", vcpu->run->exit_reason);
 	}
 
-	/* The guest has seen the host's contents, and the reverse. */
+	/* The guest and the host must see the same contents. */
 	FZ_ASSERT(!ioctl(vcpu->fd, KVM_GET_REGS, &regs), "KVM_GET_REGS");
 	word = READ_ONCE(*(uint32_t *)(fz_host.mem + page * PAGE_SIZE));
 	FZ_ASSERT(word == (write ? WRITTEN : (uint32_t)regs.rax),
@@ -179,7 +179,7 @@ static void toggle_smm(struct fz_vcpu *vcpu)
 		  "KVM_SET_VCPU_EVENTS");
 }
 
-/* No CPUID changes what is mapped, nor what can be. */
+/* CPUID must not change the mappings, nor the pages that can be mapped. */
 static void random_cpuid(struct fz_vcpu *vcpu, bool as_it_is)
 {
 	static const uint8_t bits[] = { 32, 36, 39, 40, 46, 48, 52 };
@@ -203,7 +203,7 @@ static void random_cpuid(struct fz_vcpu *vcpu, bool as_it_is)
 		ioctl(vcpu->fd, KVM_SET_CPUID2, &cpuid) ? errno : 0);
 }
 
-/* Any mode, be it taken or not: registers do not change what is mapped. */
+/* Set any mode, valid or not: registers must not change the mappings. */
 static void random_regs(struct fz_vcpu *vcpu)
 {
 	static const uint64_t cr0s[] = {
@@ -258,9 +258,9 @@ static void set_sane_sregs(struct fz_vcpu *vcpu, uint64_t efer)
 }
 
 /*
- * Into a nested guest and out of it; Intel's would need a VMCS, and is left to
- * the test of its own.  Whether KVM takes the state is for KVM to say.  Where
- * pre-faulting goes on meanwhile, it fills page tables that the model has not.
+ * Enter or leave a nested guest, on AMD only: Intel needs a VMCS, see x86/nested.c. KVM
+ * may refuse the state. If a pre-fault works meanwhile, it fills page tables that the
+ * model does not have.
  */
 static void toggle_nested(struct fz_vcpu *vcpu)
 {
@@ -296,9 +296,9 @@ static void toggle_nested(struct fz_vcpu *vcpu)
 	fz_note("vCPU %ld, nested guest %u", vcpu - fz_vm.vcpus, vcpu->nested);
 
 	/*
-	 * KVM goes on with the page tables for a nested guest, which without
-	 * nested paging are also those of all of the VM, until registers that
-	 * matter to the MMU are set.  Restoring a vCPU includes that.
+	 * KVM keeps using the page tables of the nested guest, which without nested
+	 * paging are those of the VM, until MMU-related registers are set. VMMs set
+	 * these registers when they restore a vCPU.
 	 */
 	if (!vcpu->nested)
 		set_sane_sregs(vcpu, 0);
@@ -309,7 +309,7 @@ void fz_vcpu_change(void)
 	struct fz_vcpu *raw = &fz_vm.vcpus[FZ_RAW];
 	unsigned int what = fz_below(100);
 
-	/* Not for long: all that it answers is one errno. */
+	/* Leave the nested guest soon, as calls return the same errno there. */
 	if (raw->nested && what < 60) {
 		toggle_nested(raw);
 		return;

@@ -7,7 +7,7 @@
 
 #define KVM_PAGES(n)		(FZ_OWN + 4 + (n))
 #define APIC_GPA		0xfee00000ul
-/* Not the number that KVM gives it, but of no slot of the user's */
+/* Not KVM's number of its slots, but different from all user slots */
 #define PRIVATE_ID		0xffff
 
 void fz_facts_init(void)
@@ -78,7 +78,7 @@ static void create_vm(void)
 	fz_vm.apicv = fz_facts.apicv && fz_vm.irqchip;
 	fz_note("new VM, irqchip %u", fz_vm.irqchip);
 
-	/* Only guests that are restricted, on Intel, need these two. */
+	/* KVM creates these two slots only for restricted guests on Intel. */
 	gpa = tss[fz_below(ARRAY_SIZE(tss))];
 	FZ_ASSERT(!ioctl(fz_vm.fd, KVM_SET_TSS_ADDR, gpa), "KVM_SET_TSS_ADDR");
 	if (!fz_facts.unrestricted)
@@ -93,7 +93,7 @@ static void create_vm(void)
 	if (fz_vm.irqchip && (fz_facts.amd ? fz_facts.apicv : fz_facts.flexpriority))
 		kvm_slot(0, APIC_GPA, 1, KVM_PAGES(0));
 
-	/* Otherwise the legacy MMU has 64 page tables for the time being. */
+	/* By default the legacy MMU has only 64 page tables at first. */
 	if (fz_chance(80))
 		FZ_ASSERT(!ioctl(fz_vm.fd, KVM_SET_NR_MMU_PAGES, 4096ul),
 			  "KVM_SET_NR_MMU_PAGES");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Memslots that are larger than the machine's memory, and what the kernel tells of
- * them.
+ * Memslots that are larger than the machine's memory, and the kernel's statistics and
+ * trace of them.
  */
 #define _GNU_SOURCE
 #include <sched.h>
@@ -42,7 +42,7 @@ long big_leaves(void)
 	long n4k = pf_read_long("/sys/kernel/debug/kvm/pages_4k");
 	long n2m = pf_read_long("/sys/kernel/debug/kvm/pages_2m");
 
-	/* Not counted everywhere; there are no more than pages pre-faulted. */
+	/* arm64 does not count mappings: the pre-faulted pages are an upper bound. */
 	if (n4k < 0 || n2m < 0)
 		return pf_read_long("/sys/kernel/debug/kvm/pf_prefaulted");
 	return n4k + n2m;

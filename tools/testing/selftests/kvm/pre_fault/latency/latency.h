@@ -1,24 +1,24 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Shared by the latency tests of KVM_PRE_FAULT_MEMORY: a memslot of 1 TiB, and the
- * trace of another thread's waits.
+ * trace of other threads' waits.
  */
 #ifndef SELFTEST_KVM_PRE_FAULT_MEMORY_LATENCY_H
 #define SELFTEST_KVM_PRE_FAULT_MEMORY_LATENCY_H
 
 #include "../pre_fault.h"
 
-/* As much as a CPU with 40 bits of physical addresses can have */
+/* The maximum with 40 bits of physical addresses */
 #define BIG_SIZE	(1024 * SZ_1G)
 
 extern const struct pf_test pf_latency_signal_tests[];
 extern const struct pf_test pf_latency_lock_tests[];
 extern const struct pf_test pf_latency_cgroup_tests[];
 
-/* Memory of any size, of which next to nothing is there. */
+/* Memory of any size that takes few host pages */
 struct big_memory {
 	enum pf_memory memory;
-	/* How long to pre-fault, in ms, without using up the machine's memory */
+	/* How long to pre-fault, in ms, before the machine runs out of memory */
 	unsigned int ms;
 };
 
@@ -30,17 +30,17 @@ static inline const char *big_name(unsigned int i)
 	return pf_memory_types[big_memory[i].memory].name;
 }
 
-/* A VM that has nothing but that, at @gpa, and vCPUs; returns the memory. */
+/* Create a VM with only this memory at @gpa, and vCPUs. Return the memory. */
 void *big_vm(enum pf_memory memory, uint64_t gpa, size_t size,
 	     unsigned int nr_vcpus, struct kvm_vcpu *vcpus[]);
 
-/* Let the calling thread run before all normal ones. */
+/* Give the calling thread a real-time policy. */
 void big_urgent(void);
 
-/* How many mappings all VMs have; -1 if debugfs does not tell */
+/* Return the number of mappings of all VMs; -1 without debugfs. */
 long big_leaves(void);
 
-/* The time in the line of a trace that @event points into */
+/* Return the time of the trace line that @event points into. */
 double big_trace_time(const char *text, const char *event);
 
 #endif /* SELFTEST_KVM_PRE_FAULT_MEMORY_LATENCY_H */

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * How long other threads wait for mmu_lock and other locks while a vCPU pre-faults
- * 1 TiB. The waits are those that the kernel traces: of its slow paths, mmu_lock
- * is the only spinning lock with readers and writers that these calls take.
+ * Measure how long other threads wait for mmu_lock and other locks while a vCPU
+ * pre-faults 1 TiB, by the kernel's trace of the slow paths of locks. mmu_lock is the
+ * only spinning reader-writer lock that these calls take.
  */
 #define _GNU_SOURCE
 #include <sys/prctl.h>
@@ -11,7 +11,7 @@
 
 #define WAIT_SECONDS	0.002
 #define NR_ROUNDS	60
-/* Each is many calls, which wait for grace periods of RCU. */
+/* Few rounds: each makes many calls that wait for RCU grace periods. */
 #define NR_SLOT_ROUNDS	6
 #define SMALL_SIZE	SZ_2M
 #define SMALL_GPA	(2 * SZ_1G)
@@ -19,7 +19,7 @@
 #define SLOT_GPA	(4 * SZ_1G)
 #define SLOT_SIZE	(BIG_SIZE - SLOT_GPA)
 
-/* Of include/trace/events/lock.h, as text */
+/* The text of these flags in include/trace/events/lock.h */
 #define SPIN_READ	"SPIN|READ"
 #define SPIN_WRITE	"SPIN|WRITE"
 
@@ -61,7 +61,7 @@ static void set_region(struct caller *c, uint32_t flags, uint64_t gpa,
 	timed(c, start);
 }
 
-/* Created, dirty logging on and off, moved, deleted */
+/* Create a memslot, toggle dirty logging, move and delete the memslot. */
 static void memslots(struct caller *c, int round)
 {
 	set_region(c, 0, SMALL_GPA, SMALL_SIZE);
@@ -79,14 +79,14 @@ static void drop(struct caller *c, void *mem, size_t size)
 	timed(c, start);
 }
 
-/* Of the VM's memory, but not where it is pre-faulted */
+/* Invalidate memory of the VM outside of the pre-faulted range. */
 static void notifier_elsewhere(struct caller *c, int round)
 {
 	WRITE_ONCE(*(uint64_t *)c->small, round);
 	drop(c, c->small, SMALL_SIZE);
 }
 
-/* Of what was pre-faulted, is about to be, or is being so */
+/* Invalidate memory of the pre-faulted range. */
 static void notifier_same_memory(struct caller *c, int round)
 {
 	drop(c, c->big + (round % 16) * SZ_2M, SZ_2M);
@@ -105,8 +105,8 @@ static void notifier_mprotect(struct caller *c, int round)
 }
 
 /*
- * An emulator that runs the CPUs in turn only goes on to the next one when a
- * timer is due, or the running CPU waits for a lock: have a timer due often.
+ * An emulator that runs the CPUs in turn switches to the next CPU only when a timer
+ * expires or the running CPU waits for a lock: let a timer expire often.
  */
 static void *metronome_fn(void *arg)
 {
@@ -228,8 +228,8 @@ static void check_waits(disturb_fn fn)
 		nr += waits.nr;
 	}
 	if (!nr)
-		pf_skip("no thread ever had to wait for mmu_lock%s",
-			smp ? "" : ", there being one CPU: see no_lockup_by_four_threads");
+		pf_skip("no thread waited for mmu_lock%s",
+			smp ? "" : ", on one CPU: see no_lockup_by_four_threads");
 }
 
 static void wait_memslots(void)

@@ -9,11 +9,11 @@
 #include "latency.h"
 
 #define KILL_SECONDS	0.100
-/* To unmap more takes the host longer, see sigkill_teardown. */
+/* With more mappings, the exit takes longer, see sigkill_teardown. */
 #define KILL_LEAVES	65536
 #define SIGNAL_SECONDS	0.002
 #define DELAY_SECONDS	0.002
-/* Two ticks: RCU is waited for */
+/* Two ticks, as the exit waits for RCU */
 #define SLACK_SECONDS	0.008
 #define NR_SIGNALS	20
 
@@ -41,7 +41,7 @@ static void wait_ready(pid_t pid)
 	*ready = false;
 }
 
-/* From here to the end of the process, in seconds; *@left: of the call */
+/* Kill the process. Return the seconds to its end, and in @left to that of the call. */
 static double time_kill(pid_t pid, double *left)
 {
 	double start, end;
@@ -95,14 +95,14 @@ static void check_kill(enum pf_memory memory)
 	pid_t pid;
 
 	share_ready();
-	/* Make the file here, for the process that is killed not to free it. */
+	/* Create the file here, so that the exit of the child does not free it. */
 	munmap(pf_mem(memory, PAGE_SIZE, 1), PAGE_SIZE);
 	pid = start_pre_fault(memory, true);
 	printf("%s, no call: gone after %.3f ms\n", pf_memory_types[memory].name,
 	       time_kill(pid, NULL) * 1e3);
 
 	for (i = 0; i < ARRAY_SIZE(after_ms); i++) {
-		/* Tracing has RCU callbacks of its own, to be waited for. */
+		/* Trace one process and time another: tracing adds waits for RCU. */
 		pid = start_pre_fault(memory, false);
 		usleep(after_ms[i] * 1000);
 		time_kill(pid, &left);
@@ -168,9 +168,9 @@ static double time_teardown(enum pf_memory memory, size_t size,
 }
 
 /*
- * The more is mapped, the longer takes the process to end, with any KVM. To end
- * within the time promised is a matter of what was pre-faulted until then: make
- * sure that it costs no more than what the guest's own faults leave behind.
+ * With any KVM, a process takes longer to exit the more pages are mapped. Check that
+ * removing pre-faulted mappings takes no longer than removing those of the guest's own
+ * faults.
  */
 static void sigkill_teardown(void)
 {
@@ -227,8 +227,8 @@ struct clock_watch {
 };
 
 /*
- * The delay of the most urgent thread of a CPU, each time that it wants to run.
- * On a preemptible kernel, no later than a lock that spins is held.
+ * Measure the delay of a CPU's most urgent thread at each wake-up. On a preemptible
+ * kernel, the delay is bounded by the hold time of spinning locks.
  */
 static void *watch_fn(void *arg)
 {
@@ -270,7 +270,7 @@ static double watch_cpus(unsigned int ms, unsigned int *nr)
 	return worst;
 }
 
-/* The kernel reports lockups on the console. */
+/* Pre-fault from all vCPUs. The kernel reports lockups on the console. */
 static void no_lockup_by_four_threads(void)
 {
 	struct kvm_vcpu *vcpus[MAX_TEST_VCPUS];

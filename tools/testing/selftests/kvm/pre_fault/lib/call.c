@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Calls of KVM_PRE_FAULT_MEMORY: one that is checked, a thread that calls in a loop,
+ * Calls of KVM_PRE_FAULT_MEMORY: a checked call, a thread that calls in a loop, and
  * vCPUs that call at the same time.
  */
 #define _GNU_SOURCE
@@ -123,7 +123,7 @@ void pf_loop_start(struct pf_loop *loop)
 void pf_loop_stop(struct pf_loop *loop)
 {
 	WRITE_ONCE(loop->stop, true);
-	/* A call of a long range has to be interrupted. */
+	/* Interrupt a call of a long range. */
 	if (loop->resume)
 		pthread_kill(loop->thread, SIGUSR1);
 	pf_join(loop->thread);

@@ -13,7 +13,7 @@ struct guest_cmd {
 	uint64_t wrong;
 };
 
-/* Used through the VM's copies only, which are pages in memslot 0. */
+/* The VM has copies of these in memslot 0; only the copies are used. */
 static struct guest_cmd guest_cmds[MAX_TEST_VCPUS];
 static uint8_t guest_plan[PF_PLAN_PAGES] __aligned(4096);
 
@@ -24,7 +24,7 @@ static void guest_access(struct guest_cmd *cmd, uint64_t gpa)
 	uint64_t *page = (uint64_t *)gpa;
 	uint64_t seed = cmd->seed, first, last;
 
-	/* Read it for each command, so that a warm-up warms the plan, too. */
+	/* Read the plan for each command, so that a warm-up maps the plan, too. */
 	if (READ_ONCE(guest_plan[i % PF_PLAN_PAGES]) == PF_SKIP &&
 	    planned && i < PF_PLAN_PAGES)
 		return;
@@ -216,9 +216,8 @@ void __pf_guest_no_fault(struct kvm_vcpu *vcpu, enum pf_op op, uint64_t gpa,
 	struct pf_stats d = pf_guest_stats(vcpu, op, gpa, npages, seed);
 
 	/*
-	 * Without Accessed bits in the SPTEs, KVM learns of the first access to
-	 * a mapping, and of the first write after that, by a fault, which it
-	 * handles without any lock.
+	 * Without Accessed bits in the SPTEs, the first access to a mapping and the
+	 * first write after that fault. KVM handles these faults without mmu_lock.
 	 */
 	if (pf_has_accessed_bit())
 		leaves = 0;

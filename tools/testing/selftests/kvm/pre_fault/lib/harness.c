@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Runs tests of KVM_PRE_FAULT_MEMORY, each in a process and a VM of its own,
- * with a time limit. A hang in the kernel is one of the ways to fail, therefore
- * even a process that can't be killed does not hold up the other tests.
+ * Run tests of KVM_PRE_FAULT_MEMORY, each in its own process and VM, with a time
+ * limit. A test may fail by a hang in the kernel: do not wait for a process that
+ * cannot be killed.
  */
 #define _GNU_SOURCE
 #include <fnmatch.h>
@@ -23,7 +23,7 @@ static struct {
 	bool no_batch;
 } want;
 
-/* Hand on what the child has to say, as TAP diagnostics. */
+/* Print the child's output as TAP diagnostics. */
 static void relay(int fd)
 {
 	static bool in_line;
@@ -60,7 +60,7 @@ static bool reap(pid_t pid, int fd, unsigned int seconds, int *status)
 			return true;
 		if (pf_now() > end)
 			return false;
-		/* Its end closes the pipe, mostly, and a little early. */
+		/* The child's exit closes the pipe shortly before it can be reaped. */
 		if (poll(&pfd, 1, 100) == 1 && !(pfd.revents & POLLIN))
 			usleep(5000);
 	}
@@ -78,14 +78,14 @@ static __noreturn void child(const struct pf_test *test, int fd)
 	exit(KSFT_PASS);
 }
 
-/* The reason why a test cannot run at all, or NULL */
+/* Return the reason why a test cannot run, or NULL. */
 static const char *obstacle(const struct pf_test *test)
 {
 	bool wants_shadow = test->needs == PF_NEEDS_SHADOW_PAGING;
 	bool shadow = pf_shadow_paging();
 
 	if (getpagesize() != PAGE_SIZE)
-		return "the host's pages are not of 4K";
+		return "the host's page size is not 4K";
 	if (shadow != wants_shadow)
 		return shadow ? "KVM uses shadow paging" :
 				"KVM does not use shadow paging";

@@ -11,7 +11,7 @@
 
 #include "../pre_fault.h"
 
-/* A thread that has not come to a page by then will not come. */
+/* After this time, assume that no thread will fault. */
 #define UFFD_SECONDS	10
 
 void pf_need_swap(void)
@@ -76,7 +76,7 @@ void *pf_uffd_poll(int fd, unsigned int ms)
 
 	if (poll(&pfd, 1, ms) != 1)
 		return NULL;
-	/* A signal may have got the thread away from there. */
+	/* A signal may have interrupted the wait of the thread. */
 	if (read(fd, &msg, sizeof(msg)) < 0 && errno == EAGAIN)
 		return NULL;
 	TEST_ASSERT(msg.event == UFFD_EVENT_PAGEFAULT, "read of userfaultfd");
@@ -190,7 +190,7 @@ void pf_ksm_scan(void)
 	double end = pf_now() + 20.0 * pf_slowness;
 	long scans = pf_read_long(KSM("full_scans"));
 
-	/* The second scan finds what has not changed since the first. */
+	/* KSM merges pages that have not changed since the previous scan. */
 	while (pf_read_long(KSM("full_scans")) < scans + 3) {
 		TEST_ASSERT(pf_now() < end, "ksmd does nothing");
 		usleep(1000);
@@ -217,7 +217,7 @@ int pf_move_pages(void *mem, unsigned int nr, int node)
 		nodes[i] = node;
 		status[i] = -1;
 	}
-	/* A page that is in use just then stays where it is. */
+	/* A page that is in use at that moment is not moved. */
 	if (syscall(SYS_move_pages, 0, (long)nr, pages, nodes, status,
 		    MPOL_MF_MOVE) < 0)
 		return -1;

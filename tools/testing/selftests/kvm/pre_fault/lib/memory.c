@@ -15,7 +15,7 @@ void *pf_mmap(size_t size, int prot, int flags, int fd)
 		   -1, 0);
 	TEST_ASSERT(mem != MAP_FAILED, "mmap() of %#lx bytes", all);
 
-	/* At least a page before and behind it keeps it a VMA of its own. */
+	/* Leave at least a page before and behind: the VMA must not be merged. */
 	mem = align_ptr_up(mem + PAGE_SIZE, align);
 	if (mmap(mem, size, prot, flags | MAP_FIXED, fd, 0) == MAP_FAILED)
 		return MAP_FAILED;

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The types of host memory, each of which is mapped in a way, or at a cost, of its
- * own. The only such table: of the tests, the fuzzer and the benchmark.
+ * The types of host memory, which differ in the way or in the cost of mapping them.
+ * The tests, the fuzzer and the benchmark share this table.
  */
 #define _GNU_SOURCE
 #include <linux/mman.h>
 
 #include "../pre_fault.h"
 
-/* As much memory as there is behind a range of any size */
+/* The most memory to use for a range of any size */
 #define MAX_ALIASED_BYTES	SZ_1G
-/* The host takes its time to take down mappings: not too many of them */
+/* Unmapping many mappings takes the host long: do not use a smaller file. */
 #define SMALL_FILE_BYTES	(256ul << 20)
 
 static void populate(void *mem, size_t size)
@@ -142,7 +142,7 @@ static void *make_thp(size_t size, uint64_t seed)
 
 	pf_fill(mem, TEST_GPA, size, seed);
 	if (pf_smaps(mem, size, "AnonHugePages") * 1024 < size)
-		pf_skip("no transparent huge pages to be had");
+		pf_skip("no transparent huge pages available");
 	return mem;
 }
 
@@ -175,7 +175,7 @@ static void *make_hugetlb(size_t size, size_t page_size, uint64_t seed)
 	if (nr < 0)
 		pf_skip("no huge pages of %lu kB", page_size >> 10);
 
-	/* They stay: to be given back they would have to be free by then. */
+	/* Do not restore the number: the pages are not free before the test ends. */
 	snprintf(value, sizeof(value), "%ld", nr + (long)(size / page_size));
 	pf_write_str(path, value);
 
@@ -196,7 +196,7 @@ static void *make_hugetlb_1g(size_t size, uint64_t seed)
 	return make_hugetlb(size, SZ_1G, seed);
 }
 
-/* Map a file that is shorter than the memory again and again. */
+/* Map a file that is shorter than the memory repeatedly. */
 static void *map_alias(int fd, size_t part, size_t size)
 {
 	void *mem = make_anon_new(size, 0);
@@ -219,7 +219,7 @@ static void *make_alias(size_t size, uint64_t seed)
 	return mem;
 }
 
-/* The file is made once, and stays in the page cache when a child ends. */
+/* Create the file once, so that it survives the end of a child process. */
 static void *make_small_file(size_t size, uint64_t seed)
 {
 	static int fd = -1;
@@ -334,7 +334,7 @@ const struct pf_memory_type pf_memory_types[NR_PF_MEMORY] = {
 	},
 	[PF_THP_NEW] = {
 		.name = "thp-new",
-		.help = "anonymous, never touched, of which a read finds the huge zero page",
+		.help = "anonymous, never touched, a read maps the huge zero page",
 		.make = make_thp_new,
 		.map = MAP_PRIVATE | MAP_NORESERVE,
 		.advice = MADV_HUGEPAGE,
@@ -363,13 +363,13 @@ const struct pf_memory_type pf_memory_types[NR_PF_MEMORY] = {
 	},
 	[PF_SMALL_FILE] = {
 		.name = "small-file",
-		.help = "256M of a memfd, mapped again and again, not populated",
+		.help = "256M of a memfd, mapped repeatedly, not populated",
 		.make = make_small_file,
 		.writable = true,
 	},
 	[PF_ALIAS] = {
 		.name = "alias",
-		.help = "1G of a memfd at most, mapped again and again",
+		.help = "at most 1G of a memfd, mapped repeatedly",
 		.make = make_alias,
 		.writable = true,
 	},

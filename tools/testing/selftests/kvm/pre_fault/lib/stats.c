@@ -109,7 +109,7 @@ bool pf_prefaulted(const struct pf_stats *since, uint64_t nr)
 	return !pf_counts_prefaults || since->prefaulted == nr;
 }
 
-/* Kernels without that statistic do not count pre-faults as fixed, either. */
+/* Kernels without pf_prefaulted do not count pre-faults in pf_fixed, either. */
 bool pf_fixed(const struct pf_stats *since, uint64_t nr)
 {
 	return !pf_counts_mappings || !pf_counts_prefaults || since->fixed == nr;

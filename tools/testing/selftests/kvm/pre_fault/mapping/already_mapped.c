@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM_PRE_FAULT_MEMORY over what is mapped already: success, and not a bit of it
- * changed. huge_pages.c has the same for mappings of 2M.
+ * KVM_PRE_FAULT_MEMORY over existing mappings: the call succeeds and changes no SPTE.
+ * huge_pages.c has the same for mappings of 2M.
  */
 #define _GNU_SOURCE
 #include "mapping.h"
@@ -29,7 +29,7 @@ void mapping_changes_nothing(struct kvm_vcpu *vcpu, uint64_t gpa, uint64_t size)
 		    (long)(after.pages_2m - before.pages_2m));
 }
 
-/* Neither the writable nor the Accessed bit is lost: no fault of any kind. */
+/* SPTEs keep the writable and the Accessed bit: the guest takes no fault. */
 static void check_written(enum pf_memory memory)
 {
 	struct kvm_vcpu *vcpu = vcpu_with_memory(memory);
@@ -50,7 +50,7 @@ static void existing_untouched_2m(void)
 	check_written(pf_huge);
 }
 
-/* A mapping that is read-only for the time being is no reason to redo it. */
+/* A pre-fault does not replace a read-only SPTE. */
 static void existing_untouched_read_only(void)
 {
 	struct kvm_vcpu *vcpu = vcpu_with_memory(PF_FILE_NEW);

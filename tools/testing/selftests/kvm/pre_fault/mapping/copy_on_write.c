@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM_PRE_FAULT_MEMORY is a read: what is shared by a file, a forked process, or as
- * the zero page stays so until the guest writes to it.
+ * KVM_PRE_FAULT_MEMORY is a read: pages of a file, pages shared with a forked process
+ * and zero pages stay shared until the guest writes to them.
  */
 #define _GNU_SOURCE
 
@@ -26,7 +26,7 @@ static void cow_intact_file(void)
 			    (PAGEMAP_PRESENT | PAGEMAP_FILE),
 			    "page %#lx is not the file's any more", offset);
 
-	/* The guest's writes get copies of their own, and nothing is lost. */
+	/* The guest's writes copy the pages, and no write is lost. */
 	pf_guest(vcpu, PF_WRITE, TEST_GPA, NR_PAGES / 2, 5);
 	TEST_ASSERT(pf_smaps(mem, SIZE, "Anonymous") * 1024 == SIZE / 2,
 		    "%lu kB anonymous after writes to %llu kB",
@@ -37,7 +37,7 @@ static void cow_intact_file(void)
 	pf_guest_check(vcpu, TEST_GPA, NR_PAGES, 4);
 }
 
-/* Pages shared with a forked process stay shared, and the copies right. */
+/* Pages shared with a forked process stay shared, with the right contents. */
 static void cow_intact_fork(void)
 {
 	void *mem = pf_mem(PF_ANON, SIZE, 6);
@@ -52,7 +52,7 @@ static void cow_intact_fork(void)
 	pid = pf_fork();
 	if (!pid) {
 		close(fds[1]);
-		/* Until the parent has done its worst */
+		/* Wait until the parent has written. */
 		if (read(fds[0], &c, 1) != 0)
 			exit(1);
 		for (offset = 0; offset < SIZE; offset += PAGE_SIZE)
@@ -91,7 +91,7 @@ static void zero_page_intact(void)
 	for (offset = 0; offset < SIZE; offset += PAGE_SIZE)
 		TEST_ASSERT(!*(uint64_t *)(mem + offset), "not zero");
 
-	/* A write of the guest ends that, for its own page only. */
+	/* A write of the guest allocates its own page only. */
 	pf_guest(vcpu, PF_WRITE, TEST_GPA, NR_PAGES, 8);
 	pf_guest_check(vcpu, TEST_GPA, NR_PAGES, 8);
 	TEST_ASSERT(pf_smaps(mem, SIZE, "Anonymous") * 1024 == SIZE,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM_PRE_FAULT_MEMORY and dirty logging: mapped read-only, at 4K. The log has the
- * pages that the guest wrote, each once and no other, also while logging goes on and
- * off under a running pre-fault.
+ * KVM_PRE_FAULT_MEMORY and dirty logging: pages are mapped read-only, at 4K. The log
+ * has each page that the guest wrote once, and no other page, even if logging is
+ * toggled during a pre-fault.
  */
 #define _GNU_SOURCE
 #include "mapping.h"
@@ -17,14 +17,14 @@
 #define RING_BYTES	65536
 #define NR_ROUNDS	20
 
-/* Of the memory of a page table and a page is left over at either end. */
+/* Shift the memory by a page, so that hva and gpa are not congruent. */
 #define SHIFT		BYTES(1)
 
 struct log {
 	struct kvm_vm *vm;
 	struct kvm_vcpu *vcpu;
 	void *mem;
-	/* Pages must be cleared one by one in the log. */
+	/* The log is cleared explicitly (KVM_CLEAR_DIRTY_LOG). */
 	bool manual;
 	uint64_t npages;
 	/* The seed of the guest's current or last writes */
@@ -73,14 +73,14 @@ static void log_init(struct log *log, void *mem, uint64_t npages, uint32_t flags
 	log->vm = log->vcpu->vm;
 }
 
-/* The log must have no page... */
+/* Check that the log has no page. */
 static void check_log_empty(struct log *log)
 {
 	memset(log->plan, PF_SKIP, sizeof(log->plan));
 	check_log(log);
 }
 
-/* ...or that one. */
+/* Check that the log has this page only. */
 static void check_log_page(struct log *log, unsigned int page)
 {
 	memset(log->plan, PF_SKIP, sizeof(log->plan));
@@ -102,12 +102,12 @@ static void check_dirty_log(enum pf_memory memory)
 	pf_guest_no_fault(vcpu, PF_READ, TEST_GPA, SMALL_PAGES, 1, SMALL_PAGES);
 	check_log_empty(&log);
 
-	/* Read-only: each first write is noticed, by a fault. */
+	/* SPTEs are read-only: the first write to a page faults. */
 	d = pf_guest_stats(vcpu, PF_WRITE, TEST_GPA + BYTES(3), 1, 1);
 	TEST_ASSERT(d.taken == 1, "%lu faults for the first write", d.taken);
 	check_log_page(&log, 3);
 
-	/* Cleared again, and again a pre-fault is not a write. */
+	/* After the log was cleared, a pre-fault again does not dirty pages. */
 	pf_map(vcpu, TEST_GPA, SMALL_SIZE);
 	check_log_empty(&log);
 	pf_guest(vcpu, PF_WRITE, TEST_GPA + BYTES(3), 1, 1);
@@ -130,7 +130,7 @@ static void dirty_log_memfd(void)
 	check_dirty_log(PF_MEMFD);
 }
 
-/* Mapped first, with 2M and writable; logged then. */
+/* Enable dirty logging after pages were mapped writable, with 2M. */
 static void dirty_log_enabled_later(void)
 {
 	struct log log = {};
@@ -199,7 +199,7 @@ static void dirty_ring(void)
 		    ring[1].offset);
 }
 
-/* Write by plan, have a look at the log, and at the memory. */
+/* Let the guest write by a plan, and check the log and the memory. */
 static void write_and_check(struct log *log, unsigned int step,
 			    unsigned int first, uint8_t seed)
 {
@@ -224,13 +224,13 @@ static void check_logging(struct log *log)
 	check_log_empty(log);
 
 	write_and_check(log, 3, 0, 2);
-	/* Some of them again, which are read-only again */
+	/* Write to some of them again, which are read-only again. */
 	pf_map_pages(log->vcpu, TEST_GPA, SIZE, 0);
 	check_log_empty(log);
 	write_and_check(log, 5, 1, 3);
 	write_and_check(log, 1, 0, 4);
 
-	/* All the faults are over with the log. */
+	/* Without the log, the guest's writes do not fault. */
 	set_flags(log, 0);
 	pf_map(log->vcpu, TEST_GPA, SIZE);
 	pf_guest(log->vcpu, PF_WRITE, TEST_GPA, NR_PAGES, 5);
@@ -277,7 +277,7 @@ static void dirty_log_writes_incongruent_thp(void)
 	check_logging(&log);
 }
 
-/* All is dirty at first, and nothing write-protected, until it is cleared. */
+/* All pages are dirty at first, and not write-protected before they are cleared. */
 static void dirty_log_manual(void)
 {
 	int caps = KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE |
@@ -308,8 +308,8 @@ static void write_random(struct log *log, uint8_t seed)
 }
 
 /*
- * Another vCPU pre-faults all the time. Each page that the guest writes to while
- * logging is on has to be in one log, and in no second one.
+ * Another vCPU pre-faults in a loop. Each page that the guest writes to while logging is
+ * enabled has to be in exactly one log.
  */
 static void check_toggling(enum pf_memory memory)
 {
@@ -325,7 +325,7 @@ static void check_toggling(enum pf_memory memory)
 	};
 
 	srandom(pf_seed);
-	pr_info("-S %u has the same writes again\n", pf_seed);
+	pr_info("-S %u repeats the same writes\n", pf_seed);
 	set_flags(&log, 0);
 	loop.vcpu = vcpus[1];
 	pf_loop_start(&loop);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM_PRE_FAULT_MEMORY over huge pages, THP and hugetlb: mapped as such where a
- * guest's fault would, and no more than once.
+ * KVM_PRE_FAULT_MEMORY over huge pages, THP and hugetlb: mapped as huge pages where a
+ * guest's fault would do so, and only once.
  */
 #define _GNU_SOURCE
 #include <sys/mman.h>
@@ -26,7 +26,7 @@ static void guest_takes_no_fault_hugetlb_2m(void)
 	mapping_check_like_guest(PF_HUGETLB_2M, SIZE);
 }
 
-/* There is one such page at most: the guest maps it first, then the ioctl. */
+/* The machine has at most one 1G page: the guest maps it first, then the ioctl. */
 static void maps_1g_page(void)
 {
 	void *mem = pf_mem(PF_HUGETLB_1G, SZ_1G, 1);
@@ -67,7 +67,7 @@ static void existing_2m_not_demoted(void)
 	pf_guest_no_fault(vcpu, PF_WRITE, TEST_GPA, NR_PAGES, 3, 0);
 }
 
-/* A huge mapping goes beyond the range; the answer does not. */
+/* A huge mapping may exceed the range; the reported progress does not. */
 static void sub_range_of_huge_page(void)
 {
 	struct kvm_vcpu *vcpu = vcpu_with_memory(pf_huge);
@@ -103,7 +103,7 @@ static void pre_fault_as(struct kvm_vcpu *vcpu, uint64_t pages_4k,
 		    (long)d.pages_4k, (long)d.pages_2m, pages_4k, pages_2m);
 }
 
-/* A page table that was emptied gives way to a huge page, as in a fault. */
+/* A huge page replaces an empty page table, as in a fault. */
 static void huge_page_for_empty_page_table(void)
 {
 	void *mem = pf_mem(PF_THP, SIZE, 1);
@@ -118,14 +118,14 @@ static void huge_page_for_empty_page_table(void)
 	TEST_ASSERT(!mprotect(mem, PAGE_SIZE, PROT_READ), "mprotect()");
 	pre_fault_as(vcpu, SZ_2M / PAGE_SIZE, 0);
 
-	/* A new huge page, where there is a page table with nothing in it */
+	/* Allocate a new huge page, where KVM has an empty page table. */
 	TEST_ASSERT(mmap(mem, SZ_2M, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == mem,
 		    "mmap()");
 	TEST_ASSERT(!madvise(mem, SZ_2M, MADV_HUGEPAGE), "madvise()");
 	pf_fill(mem, TEST_GPA, SZ_2M, 3);
 
-	/* To keep code out of huge pages, a page table is kept in any case. */
+	/* With NX huge pages, KVM does not replace a page table. */
 	if (pf_read_bool("/sys/module/kvm/parameters/nx_huge_pages")) {
 		pre_fault_as(vcpu, SZ_2M / PAGE_SIZE, 0);
 		pf_guest_no_fault(vcpu, PF_READ, TEST_GPA, SZ_2M / PAGE_SIZE, 3,

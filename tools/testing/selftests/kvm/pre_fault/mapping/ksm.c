@@ -9,7 +9,7 @@
 #define SIZE		(NR_PAGES * PAGE_SIZE)
 #define BYTES(pages)	((pages) * PAGE_SIZE)
 
-/* The guest's write ends the sharing, and no other process sees it. */
+/* A write of the guest copies the page: the other page of the pair is unchanged. */
 void mapping_check_ksm(uint32_t flags)
 {
 	uint64_t nr = NR_PAGES / 2, i;

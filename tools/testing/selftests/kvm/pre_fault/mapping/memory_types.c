@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM_PRE_FAULT_MEMORY over each type of host memory: the mapping is as that of the
- * guest's own fault, and spares it. huge_pages.c has THP and hugetlb.
+ * KVM_PRE_FAULT_MEMORY over each type of host memory: the mapping is the same as after
+ * the guest's own fault, which is avoided. huge_pages.c has THP and hugetlb.
  */
 #define _GNU_SOURCE
 #include "mapping.h"
@@ -73,7 +73,7 @@ static void guest_write_takes_no_fault(void)
 	pf_guest_check(vcpu, TEST_GPA, NR_PAGES, 2);
 }
 
-/* Memory that is not there yet is faulted in, from the file. */
+/* A pre-fault faults in host memory from the file. */
 static void faults_in_host_memory(void)
 {
 	void *mem = pf_mem(PF_FILE_NEW, SIZE, 3);
@@ -86,9 +86,7 @@ static void faults_in_host_memory(void)
 	pf_guest_no_fault(vcpu, PF_READ, TEST_GPA, NR_PAGES, 3, NR_PAGES);
 }
 
-/* A private mapping of a file keeps showing the file until it is written. */
-
-/* Mapped in the VMM by the pre-fault itself only, or in a way of its own */
+/* Types that the VMM has not mapped before the pre-fault, or maps differently */
 static const enum pf_memory types[] = {
 	PF_MEMFD_NEW, PF_MEMFD_PRIVATE, PF_FILE_NEW, PF_ANON_SHARED, PF_MLOCKED,
 	PF_ANON_NEW,

@@ -37,15 +37,15 @@ static void *numa_spin_fn(void *arg)
 {
 	bool *stop = arg;
 
-	/* Only being on a CPU counts. */
+	/* Keep the CPU busy, as NUMA balancing counts CPU time. */
 	while (!READ_ONCE(*stop))
 		;
 	return NULL;
 }
 
 /*
- * NUMA balancing makes pages inaccessible to see the next access. To a
- * pre-fault that is one like a guest's.
+ * NUMA balancing makes pages inaccessible to detect the next access. A pre-fault counts
+ * as an access, like a guest page fault.
  */
 static void numa_hinting(void)
 {

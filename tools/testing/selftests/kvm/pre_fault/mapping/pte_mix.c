@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM_PRE_FAULT_MEMORY over pages whose host PTEs differ from one to the next:
- * writable, read-only because the page is shared, and absent. All patterns of a few
- * pages, and random ones of a whole page table.
+ * KVM_PRE_FAULT_MEMORY over pages whose host PTEs differ from page to page: writable,
+ * read-only because the page is shared, and absent. Test all patterns of a few pages,
+ * and random patterns of a whole page table.
  */
 #define _GNU_SOURCE
 #include "pte_mix.h"
 
-/* Every pattern of ORDER pages is somewhere in a cycle of CYCLE pages. */
+/* A cycle of CYCLE pages contains every pattern of ORDER pages. */
 #define ORDER		6
 #define CYCLE		729
 #define SHORT		5
@@ -15,7 +15,7 @@
 
 #define SIZE		(PTE_MIX_PAGES * PAGE_SIZE)
 
-/* Have the guest write all pages of these states. Returns how many there are. */
+/* Plan writes to all pages of these states. Return the number of pages. */
 static uint64_t plan_writes(struct pte_mix *m, unsigned int states)
 {
 	uint8_t plan[PTE_MIX_PAGES] = {};
@@ -110,8 +110,8 @@ static void init(struct pte_mix *m, const struct pte_mix_memory *memory, uint32_
 }
 
 /*
- * The shortest cycle with all patterns in it: take the greatest letter that was
- * not used yet behind the last ones (Martin's algorithm).
+ * Make the shortest cycle that contains all patterns: append the greatest letter that
+ * did not yet follow the last ORDER - 1 letters (Martin's algorithm).
  */
 static void make_cycle(uint8_t *cycle)
 {
@@ -133,8 +133,8 @@ static void make_cycle(uint8_t *cycle)
 }
 
 /*
- * All patterns at once, and that from the start of a page table, up to the end
- * of one and across; each turn has the patterns elsewhere in the table.
+ * Test all patterns at once, at the start and at the end of a page table and across
+ * two; each turn shifts the patterns within the table.
  */
 static void check_all_patterns(struct pte_mix *m, const struct pte_mix_memory *memory)
 {
@@ -160,7 +160,7 @@ static void check_all_patterns(struct pte_mix *m, const struct pte_mix_memory *m
 	}
 }
 
-/* Each pattern by itself, with nothing around it. */
+/* Test each pattern alone, with no pages around it. */
 static void check_short_ranges(struct pte_mix *m, const struct pte_mix_memory *memory)
 {
 	/* At the table's start, its end, across, and in the middle */
@@ -169,7 +169,7 @@ static void check_short_ranges(struct pte_mix *m, const struct pte_mix_memory *m
 
 	m->nr = SHORT;
 	for (i = 0; i < nr && i < NR_SHORT; i++) {
-		/* Not all of them: all over the place, then */
+		/* With fewer rounds than patterns, test an even choice of patterns. */
 		pattern = nr < NR_SHORT ? i * NR_SHORT / nr : i;
 		m->first = first[i % ARRAY_SIZE(first)];
 		for (j = 0; j < SHORT; j++, pattern /= NR_PTE_STATES)
@@ -184,7 +184,7 @@ static void check_random(struct pte_mix *m, const struct pte_mix_memory *memory)
 	uint64_t j;
 
 	srandom(pf_seed);
-	pr_info("-S %u has the same patterns again\n", pf_seed);
+	pr_info("-S %u repeats the same patterns\n", pf_seed);
 	for (i = 0; i < nr; i++) {
 		m->nr = 512;
 		m->first = random() % (PTE_MIX_PAGES - m->nr);
@@ -205,8 +205,8 @@ static void check_memory(const struct pte_mix_memory *memory)
 }
 
 /*
- * With a dirty log all SPTEs are read-only, but the first write to a page is
- * not always just a matter of the log.
+ * With dirty logging all SPTEs are read-only, and the first write to some pages must
+ * also change the host PTE.
  */
 void pte_mix_check_dirty_log(const struct pte_mix_memory *memory)
 {

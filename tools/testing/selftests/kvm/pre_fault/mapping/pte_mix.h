@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Memory whose host PTEs differ from one to the next, and the checks of it.
+ * Memory whose host PTEs differ from page to page, and checks of it.
  */
 #ifndef SELFTEST_KVM_PRE_FAULT_PTE_MIX_H
 #define SELFTEST_KVM_PRE_FAULT_PTE_MIX_H
@@ -21,7 +21,7 @@ struct pte_mix {
 	pid_t child;
 	int pipe;
 	uint32_t slot_flags;
-	/* The pages under test, and what each of them has */
+	/* The pages under test, and the state of each */
 	uint64_t first;
 	uint64_t nr;
 	uint8_t state[PTE_MIX_PAGES];
@@ -30,7 +30,7 @@ struct pte_mix {
 
 struct pte_mix_memory {
 	void (*init)(struct pte_mix *m);
-	/* Have each host PTE as m->state says, and note contents in m->seed. */
+	/* Set each host PTE to its m->state, and record the contents in m->seed. */
 	void (*lay)(struct pte_mix *m);
 	/* Check the mappings that must not see the writes of the guest. */
 	void (*check_others)(struct pte_mix *m);

@@ -52,7 +52,7 @@ static void lay_file(struct pte_mix *m)
 			touch(m, i);
 		}
 	}
-	/* Not before now: those around a page are mapped along with it. */
+	/* Do this last: the host maps pages around a page along with it. */
 	for (i = m->first; i < mix_end(m); i++) {
 		if (m->state[i] == PTE_ABSENT)
 			advise(m, i, 1, MADV_DONTNEED);
@@ -81,7 +81,7 @@ const struct pte_mix_memory pte_mix_file_memory = {
 	.write_faults = { [PTE_ABSENT] = true, [PTE_READONLY] = true },
 };
 
-/* Own pages, those shared with a forked process, and none */
+/* Private pages, pages shared with a forked process, and absent pages */
 static void init_anon(struct pte_mix *m)
 {
 	m->mem = pf_mem(PF_ANON_NEW, SIZE, 0);
@@ -93,7 +93,7 @@ static __noreturn void child(struct pte_mix *m, int fd)
 	uint64_t i;
 	char c;
 
-	/* Until the parent closes its end */
+	/* Wait until the parent closes its end of the pipe. */
 	if (read(fd, &c, 1) != 0)
 		_exit(1);
 	for (i = m->first; i < mix_end(m); i++) {
@@ -178,7 +178,7 @@ static void lay_swap(struct pte_mix *m)
 			nr++;
 		}
 	}
-	/* One that is in use just then stays. */
+	/* A page that is in use at that moment is not swapped out. */
 	TEST_ASSERT(nr < 64 || swapped, "nothing of %lu pages swapped out", nr);
 }
 

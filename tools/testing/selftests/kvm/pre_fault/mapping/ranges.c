@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM_PRE_FAULT_MEMORY of some pages of a page table, and of memory that does not
- * begin where a page table does.
+ * KVM_PRE_FAULT_MEMORY of a part of a page table, and of memory that is not aligned to
+ * page tables.
  */
 #define _GNU_SOURCE
 #include "mapping.h"
@@ -16,7 +16,7 @@ static void renew_slot(struct kvm_vm *vm, void *mem)
 	vm_set_user_memory_region(vm, TEST_SLOT, 0, TEST_GPA, SIZE, mem);
 }
 
-/* The guest's read of a page, if there is such a page, has to fault. */
+/* Check that the guest's read of a page faults, if the page is in the memslot. */
 static uint64_t check_unmapped(struct kvm_vcpu *vcpu, int64_t page)
 {
 	struct pf_stats d;
@@ -54,8 +54,7 @@ static void partial_ranges(void)
 		pf_guest_no_fault(vcpu, PF_WRITE, gpa, nr, 1, nr);
 
 		/*
-		 * With the first the legacy MMU may map some pages around, and
-		 * thereby the other one.
+		 * With the first page, the legacy MMU may map the second one, too.
 		 */
 		mapped = check_unmapped(vcpu, ranges[i].first - 1);
 		if (mapped < 2)
@@ -68,7 +67,7 @@ static void partial_ranges(void)
 	}
 }
 
-/* One page in each three, then in each two, then all. */
+/* Pre-fault every third page, then every second, then all. */
 static void sieve(void)
 {
 	static const unsigned int steps[] = { 3, 2, 1 };
@@ -87,7 +86,7 @@ static void sieve(void)
 	pf_guest_no_fault(vcpu, PF_READ, TEST_GPA, NR_PAGES, 1, NR_PAGES);
 }
 
-/* Huge pages allocated one after the other may lie so in memory, too. */
+/* Shuffle the huge pages, which may be contiguous in physical memory. */
 static void shuffle(void *mem)
 {
 	static const unsigned int order[] = { 1, 0, 2 };
@@ -101,8 +100,8 @@ static void shuffle(void *mem)
 }
 
 /*
- * The host's page tables, and its huge pages, end in the middle of the guest's
- * if gpa and hva are not congruent.
+ * If gpa and hva are not congruent, the host's page tables and huge pages end in the
+ * middle of the guest's.
  */
 void mapping_check_incongruent(enum pf_memory memory)
 {

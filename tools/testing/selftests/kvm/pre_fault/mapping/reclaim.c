@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM_PRE_FAULT_MEMORY and reclaim: a pre-fault that no guest follows leaves pages
- * as reclaimable as they were, and what the guest writes is not lost.
+ * KVM_PRE_FAULT_MEMORY and reclaim: a pre-fault without a guest access leaves pages as
+ * reclaimable as before, and no write of the guest is lost.
  */
 #define _GNU_SOURCE
 #include "../pre_fault.h"
@@ -25,7 +25,7 @@ static void *clean_memfd(void)
 	return mem;
 }
 
-/* The path for one page maps a page as the guest's own read would. */
+/* Skip without batches: the path for one page maps like a guest's read. */
 static void need_batches(void)
 {
 	if (!pf_read_bool("/sys/module/kvm/parameters/tdp_mmu"))
@@ -41,7 +41,7 @@ static unsigned int nr_present(void *mem)
 	return nr;
 }
 
-/* Until 6.8, MADV_PAGEOUT spares what the guest accessed and clears that mark. */
+/* Repeat: until 6.8, MADV_PAGEOUT skips accessed pages, and clears the mark. */
 static void page_out(void *mem)
 {
 	unsigned int i;
@@ -50,7 +50,7 @@ static void page_out(void *mem)
 		TEST_ASSERT(!madvise(mem, SIZE, MADV_PAGEOUT), "MADV_PAGEOUT");
 }
 
-/* The guest writes to pages that are clean on the host, which are then reclaimed. */
+/* Reclaim pages that are clean on the host, but that the guest has written. */
 static void reclaim_keeps_writes(void)
 {
 	struct kvm_vcpu *vcpu;
@@ -73,7 +73,7 @@ static void reclaim_keeps_writes(void)
 			    "page %u: write lost", i);
 }
 
-/* Lazily freed memory goes, though it was pre-faulted in the meantime. */
+/* The host reclaims lazily freed memory, even after a pre-fault. */
 static void check_lazyfree(void *mem)
 {
 	struct kvm_vcpu *vcpu;
@@ -88,7 +88,7 @@ static void check_lazyfree(void *mem)
 
 	for (i = 0; i < NR_PAGES; i++)
 		kept += pf_page_is(mem + i * PAGE_SIZE, TEST_GPA + i * PAGE_SIZE, 1);
-	/* Some pages may wait in a batch of a CPU. */
+	/* Some pages may still be in a per-CPU batch. */
 	TEST_ASSERT(kept < NR_PAGES / 8, "%u of %u pages are kept", kept, NR_PAGES);
 }
 
@@ -128,7 +128,7 @@ static void check_flags(void *mem, uint64_t mask)
 	need_batches();
 	read_flags(mem, before);
 	pf_map(vcpu, TEST_GPA, SIZE);
-	/* Unmapping may tell the host of what the SPTEs say. */
+	/* Zapping SPTEs may pass their bits on to the pages. */
 	vm_set_user_memory_region(vcpu->vm, TEST_SLOT, 0, 0, 0, NULL);
 	read_flags(mem, after);
 	for (i = 0; i < NR_PAGES; i++)

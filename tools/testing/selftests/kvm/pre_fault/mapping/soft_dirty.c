@@ -31,7 +31,7 @@ void mapping_check_soft_dirty(enum pf_memory memory, uint32_t flags)
 	if (!is_soft_dirty(mem))
 		pf_skip("no soft-dirty bits");
 	clear_soft_dirty();
-	TEST_ASSERT(!is_soft_dirty(mem), "it can't be cleared");
+	TEST_ASSERT(!is_soft_dirty(mem), "the soft-dirty bit can't be cleared");
 
 	pf_map_pages(vcpu, TEST_GPA, SIZE, NR_PAGES);
 	pf_guest_no_fault(vcpu, PF_READ, TEST_GPA, NR_PAGES, 1, NR_PAGES);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM_PRE_FAULT_MEMORY over memory that is not the usual kind: secret memory,
- * which only its owner may see, device memory, and what the kernel itself has mapped.
+ * KVM_PRE_FAULT_MEMORY over special memory: secret memory, which only its owner may
+ * access, device memory, and the vDSO.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -53,7 +53,7 @@ static void forget(void *page)
 	madvise(page, PAGE_SIZE, MADV_DONTNEED);
 }
 
-/* Secret memory is never mapped, whether it is touched or not. */
+/* Secret memory is never mapped, whether the process has touched it or not. */
 static void secretmem(void)
 {
 	static void (*const doings[])(void *page) = {
@@ -116,7 +116,7 @@ static void *map_device(void)
 	return mem;
 }
 
-/* As in a fault: mapped, but there is no page to be counted as used. */
+/* Device memory is mapped as in a fault, without a struct page. */
 static void device_memory(void)
 {
 	void *mem = pf_mem(PF_ANON, SIZE, 1), *device = map_device();
@@ -140,7 +140,7 @@ static void device_memory(void)
 	}
 }
 
-/* The guest may read the vDSO; it is not its to write. */
+/* The guest may read the vDSO, but not write it. */
 static void vdso_memory(void)
 {
 	uint64_t *vdso = (void *)getauxval(AT_SYSINFO_EHDR), word;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * KVM_PRE_FAULT_MEMORY and userfaultfd: pages that are missing until another thread
- * brings them, with signals in the meantime, and pages that are write-protected.
+ * provides them, signals during the wait, and write-protected pages.
  */
 #define _GNU_SOURCE
 #include <signal.h>
@@ -50,7 +50,7 @@ static void *interrupt_fn(void *arg)
 	pf_uffd_wait(s->fd);
 	syscall(SYS_tgkill, getpid(), in->tid, SIGUSR1);
 
-	/* A kernel that waits for the page has failed, but is not to hang. */
+	/* If the kernel still waits for the page, the test fails: end the wait. */
 	wait_returned(in);
 	if (!READ_ONCE(in->returned))
 		pf_uffd_zeropage(s->fd, s->mem + i * PAGE_SIZE,
@@ -82,7 +82,7 @@ static void userfaultfd_signal(void)
 	pf_catch(SIGUSR1);
 	before = pf_stats(vcpu);
 
-	/* In the middle: what was done before is reported, and that is all. */
+	/* At a page in the middle, the call reports the progress. */
 	in.nr = STOP_PAGE;
 	thread = pf_thread(interrupt_fn, &in);
 	pf_expect(vcpu, TEST_GPA, SIZE, 0, STOP_PAGE * PAGE_SIZE);
@@ -102,7 +102,7 @@ static void userfaultfd_signal(void)
 	TEST_ASSERT(pf_prefaulted(&d, STOP_PAGE), "%lu pages pre-faulted",
 		    d.prefaulted);
 
-	/* And on from there */
+	/* Continue from there. */
 	pf_uffd_server_start(&s, NR_PAGES - STOP_PAGE);
 	pf_map(vcpu, TEST_GPA, SIZE);
 	pf_uffd_server_finish(&s);
@@ -118,7 +118,7 @@ static void userfaultfd_sigkill(void)
 	pid_t pid;
 	char c;
 
-	/* Only to find out, here, whether it can be had */
+	/* Skip the test here, and not in the child, without userfaultfd. */
 	pf_uffd_server_open(&s, SIZE);
 	close(s.fd);
 
@@ -142,12 +142,12 @@ static void userfaultfd_sigkill(void)
 
 	TEST_ASSERT(read(fds[0], &c, 1) == 1, "the other process failed early");
 	usleep(100000 * pf_slowness);
-	TEST_ASSERT(!waitpid(pid, NULL, WNOHANG), "it did not wait for the page");
+	TEST_ASSERT(!waitpid(pid, NULL, WNOHANG), "the process did not wait for the page");
 
 	kill(pid, SIGKILL);
 	end = pf_now() + PATIENCE * pf_slowness;
 	while (!waitpid(pid, NULL, WNOHANG)) {
-		TEST_ASSERT(pf_now() < end, "it can't be killed");
+		TEST_ASSERT(pf_now() < end, "the process can't be killed");
 		usleep(1000);
 	}
 }
@@ -156,11 +156,11 @@ struct protector {
 	int fd;
 	void *mem;
 	bool stop;
-	/* How often the page was asked for */
+	/* The number of faults on each page */
 	unsigned int faults[MANY_PAGES];
 };
 
-/* Let each write to a protected page happen, and take note of it. */
+/* Let each write to a protected page continue, and count it. */
 static void *protector_fn(void *arg)
 {
 	struct protector *p = arg;
@@ -176,7 +176,7 @@ static void *protector_fn(void *arg)
 	return NULL;
 }
 
-/* With @unmap, what protects a page is a marker where there is no page. */
+/* With @unmap, markers write-protect the pages that are absent. */
 void mapping_check_uffd_wp(enum pf_memory memory, uint32_t flags, bool unmap)
 {
 	struct protector p = { .mem = pf_mem(memory, MANY_SIZE, 1) };
@@ -222,7 +222,7 @@ static void uffd_wp_marker(void)
 	mapping_check_uffd_wp(PF_MEMFD, 0, true);
 }
 
-/* Pages that another thread has to bring, among those that are there */
+/* Pages that another thread must provide, among pages that are present */
 static void check_uffd_missing(enum pf_memory memory)
 {
 	struct pf_uffd_server s = { .mem = pf_mem(memory, MANY_SIZE, 1) };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM_PRE_FAULT_MEMORY against changes of all of the host memory at a time.
+ * KVM_PRE_FAULT_MEMORY against changes of all of the host memory at once.
  */
 #define _GNU_SOURCE
 #include <linux/mman.h>
@@ -26,8 +26,8 @@ static void race_madvise_dontneed(void)
 }
 
 /*
- * Huge pages that come and go. While the first ones go, the last are still there
- * to be mapped, and others are to be in their place the next time.
+ * Drop and allocate huge pages. While the first ones are dropped, the last can still be
+ * mapped; the next round has others in their place.
  */
 static void race_thp_dontneed(void)
 {
@@ -130,7 +130,7 @@ static void move_to_node(struct race *r, int node)
 	r->changes += !!moved;
 }
 
-/* Soft offlining moves a page's contents elsewhere, with one node as well. */
+/* Soft offlining migrates a page, even with a single node. */
 static void soft_offline(struct race *r, unsigned int page)
 {
 	uint64_t old = pf_pagemap(race_page(r, page));
@@ -179,7 +179,7 @@ static void race_swap(void)
 	race_run(&r, 100);
 }
 
-/* Each page has a twin outside of the guest to be merged with. */
+/* Pages outside of the guest for KSM to merge with */
 static void *twins;
 
 static void merge(struct race *r, unsigned int round)

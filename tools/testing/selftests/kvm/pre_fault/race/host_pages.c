@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * KVM_PRE_FAULT_MEMORY of a whole page table against changes of single pages in it:
- * right after a change the guest must read the new contents, and what the guest then
- * writes must be where the host looks for it.
+ * right after a change, the guest must read the new contents, and the host must see
+ * the guest's writes.
  */
 #define _GNU_SOURCE
 #include <linux/mman.h>
@@ -14,8 +14,8 @@
 #define NR_ROUNDS	100
 
 /*
- * Many pages go and come again. While the first of them go, the last are still
- * there to be looked up.
+ * Drop and populate many pages. While the first ones are dropped, a pre-fault can still
+ * look up the last.
  */
 static void renew_ranges(struct race *r, unsigned int round, int advice)
 {
@@ -48,7 +48,7 @@ static void race_dontneed_pages(void)
 	race_run(&r, NR_ROUNDS);
 }
 
-/* Private copies go and come again, over the pages of a file. */
+/* Drop and create private copies of the pages of a file. */
 static void race_private_file(void)
 {
 	struct race r = { .change = dontneed, .disturb = dontneed_ranges };
@@ -77,7 +77,7 @@ static void race_punch_hole(void)
 	race_run(&r, NR_ROUNDS);
 }
 
-/* Read-only for the guest as long as it is for the VMM */
+/* While a page is read-only for the VMM, the guest must not write it. */
 static void protect(struct race *r, unsigned int page)
 {
 	const uint8_t seed = 250;
@@ -104,10 +104,10 @@ static void race_mprotect_pages(void)
 	race_run(&r, NR_ROUNDS);
 }
 
-/* As much room as there is memory, to make pages in that are then moved there */
+/* A spare mapping, to create pages that are then moved into the memslot */
 static void *spare;
 
-/* Another page takes the place, with its contents. */
+/* Replace a page with another one, by mremap(). */
 static void move(struct race *r, unsigned int page)
 {
 	void *from = spare + page * PAGE_SIZE, *to = race_page(r, page);
@@ -141,8 +141,8 @@ static __noreturn void check_child_pages(struct race *r)
 }
 
 /*
- * While the pages are being mapped as writable, they become another process's,
- * too, which keeps what it got.
+ * Fork while a pre-fault maps the pages writable. The child's pages must keep their
+ * contents.
  */
 static void fork_and_write(struct race *r, unsigned int round)
 {
@@ -186,7 +186,7 @@ static void race_fork(void)
 	race_run(&r, NR_ROUNDS);
 }
 
-/* Small pages, with a hole among them, become a huge one, and that is split. */
+/* Collapse small pages, with a hole among them, to a huge page, and split that. */
 static void collapse(struct race *r, unsigned int round)
 {
 	unsigned int page = random() % NR_PAGES, other, tries;
@@ -197,7 +197,7 @@ static void collapse(struct race *r, unsigned int round)
 	else
 		r->seed[page] = PF_ZEROS;
 
-	/* A page that is in use just then is a reason for it to fail. */
+	/* MADV_COLLAPSE fails if a page is in use at that moment: retry. */
 	for (tries = 0; tries < 20; tries++) {
 		if (!madvise(r->mem, SIZE, MADV_COLLAPSE)) {
 			r->changes++;
@@ -234,7 +234,7 @@ static void page_out(struct race *r, unsigned int page)
 {
 	unsigned int nr = min(NR_PAGES - page, 8u);
 
-	/* Some with their contents, the last without */
+	/* Swap out some pages, and then drop one. */
 	race_advise(r, page, nr, MADV_PAGEOUT);
 	race_let_in(r);
 	TEST_ASSERT(!pf_guest(r->guest, PF_READ, race_gpa(page), 1, r->seed[page]),

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The engine of the races with changes of the host memory.
+ * The common part of the races with changes of the host memory.
  */
 #define _GNU_SOURCE
 #include "race.h"
 
-/* No race takes longer, but for the rounds that there have to be. */
+/* End a race after this time, but not before MIN_ROUNDS. */
 #define RACE_SECONDS	8
 #define MIN_ROUNDS	3
-/* On one slow CPU, all rounds may be over before the other thread has run. */
+/* On one slow CPU, all rounds may end before the other thread runs: wait. */
 #define MIN_CALLS	3
-/* Pages changed before all are looked at, which is a round */
+/* The number of pages that a round changes before it checks all */
 #define NR_CHANGES	16
 
 void race_stamp(struct race *r, unsigned int page, unsigned int nr, uint8_t seed)
@@ -84,7 +84,7 @@ static void change_pages(struct race *r, unsigned int round)
 	for (i = 0; i < NR_CHANGES; i++) {
 		page = random() % r->npages;
 		r->change(r, page);
-		/* It may be mapped in between as what it is then. */
+		/* Let a pre-fault map the page in its current state. */
 		if (i % 2)
 			race_let_in(r);
 		race_stamp(r, page, 1, seed);
@@ -98,7 +98,7 @@ void race_run(struct race *r, unsigned int rounds)
 	unsigned int i;
 
 	srandom(pf_seed);
-	pr_info("-S %u has the same pages again\n", pf_seed);
+	pr_info("-S %u repeats the same pages\n", pf_seed);
 	race_stamp_all(r, 1);
 	pf_loop_start(&r->loop);
 
@@ -116,7 +116,7 @@ void race_run(struct race *r, unsigned int rounds)
 	pf_loop_stop(&r->loop);
 	pf_loop_report(&r->loop, i);
 
-	/* Nothing changes any more: all of it can be mapped, as it is now. */
+	/* Without further changes, a pre-fault must map all pages. */
 	pf_map(r->loop.vcpu, TEST_GPA, race_size(r));
 	race_check_all(r);
 }

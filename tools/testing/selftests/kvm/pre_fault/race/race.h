@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * One vCPU pre-faults a range over and over, the memory of the range is changed,
- * and the guest on another vCPU must read what is there now, not what was there
- * when a pre-fault began. Each page carries the seed of its last change.
+ * One vCPU pre-faults a range in a loop while the memory of the range changes. The guest
+ * on another vCPU must read the current contents, not those from the start of a
+ * pre-fault. Each page carries the seed of its last change.
  */
 #ifndef SELFTEST_KVM_PRE_FAULT_RACE_H
 #define SELFTEST_KVM_PRE_FAULT_RACE_H
@@ -18,19 +18,19 @@ struct race {
 	unsigned int npages;
 	/* Another mapping of shared memory */
 	void *shared;
-	/* How often the memory was changed as the test has it in mind */
+	/* The number of changes of the intended kind, if it may fail to happen */
 	unsigned int changes;
 	uint8_t seed[RACE_MAX_PAGES];
 
-	/* Change all of the memory, with its contents: once in a round. */
+	/* Change all of the memory and its contents, once in a round. */
 	void (*disturb)(struct race *r, unsigned int round);
-	/* Change a page, and leave it without contents: some pages in a round. */
+	/* Change a page and leave it blank, for some pages in a round. */
 	void (*change)(struct race *r, unsigned int page);
 };
 
-/* A VM with a vCPU to pre-fault @mem, and one that runs the guest */
+/* Create a VM with a vCPU to pre-fault @mem, and one that runs the guest. */
 void race_init(struct race *r, void *mem, unsigned int npages);
-/* Run @rounds for -r 1000, as far as there is time for. */
+/* Run @rounds, scaled by -r, as far as time permits. */
 void race_run(struct race *r, unsigned int rounds);
 
 static inline void *race_page(struct race *r, unsigned int page)
@@ -60,9 +60,9 @@ void race_stamp(struct race *r, unsigned int page, unsigned int nr, uint8_t seed
 void race_stamp_all(struct race *r, uint8_t seed);
 /* The guest reads all pages. */
 void race_check_all(struct race *r);
-/* The guest reads a page, and the host finds what the guest writes with @seed. */
+/* Let the guest read a page and write it with @seed, and check both. */
 void race_check_page(struct race *r, unsigned int page, uint8_t seed);
-/* Let a pre-fault look at the memory as it is now. */
+/* Let a pre-fault see the current state of the memory. */
 void race_let_in(struct race *r);
 void race_advise(struct race *r, unsigned int page, unsigned int nr, int advice);
 void race_protect(struct race *r, unsigned int page, unsigned int nr, int prot);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM_PRE_FAULT_MEMORY on many vCPUs at a time.
+ * KVM_PRE_FAULT_MEMORY on many vCPUs at the same time.
  */
 #define _GNU_SOURCE
 #include "../pre_fault.h"
@@ -15,7 +15,7 @@ static void renew_slot(struct kvm_vm *vm, void *mem)
 	vm_set_user_memory_region(vm, TEST_SLOT, 0, TEST_GPA, SIZE, mem);
 }
 
-/* Every page is mapped by one vCPU and counted by that one. */
+/* Exactly one vCPU maps and counts each page. */
 static void check_parallel(enum pf_memory memory, bool disjoint)
 {
 	struct kvm_vcpu *vcpus[MAX_TEST_VCPUS];

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Changes of contents or access of the host memory under stress, which own the pages.
- * process.c has those that must not show.
+ * Changes of the contents or of the access of host memory under stress. They lock the
+ * pages. process.c has the changes that must be invisible.
  */
 #define _GNU_SOURCE
 #include <linux/mman.h>
@@ -13,7 +13,7 @@
 #define MADV_GUARD_REMOVE	103
 #endif
 
-/* More than that takes long, with a fault for each. */
+/* Each page takes a fault: do not write more at a time. */
 #define MAX_WRITE_PAGES	64
 
 struct range choose_range(struct worker *w)
@@ -51,7 +51,7 @@ static void range_lock(struct worker *w, struct range *r)
 
 	for (i = 0; i < r->nr; i++) {
 		page_lock(range_page(r, i));
-		/* Most operations on a range end that. */
+		/* Most operations remove the write protection. */
 		__atomic_store_n(&range_page(r, i)->write_protected, false,
 				 __ATOMIC_SEQ_CST);
 		w->progress++;
@@ -70,7 +70,7 @@ static void range_unlock(struct worker *w, struct range *r, enum op op)
 	}
 }
 
-/* The pages are going to be blank. */
+/* Begin a version without contents for all pages. */
 static void range_begin_blank(struct range *r)
 {
 	unsigned int i;
@@ -118,7 +118,7 @@ static void must(bool ok, struct range *r, const char *what)
 		    type_name(r->area->type), errno, strerror(errno));
 }
 
-/* Write the next version, or none: zeros. */
+/* Write the next version, or zeros. */
 static void op_write(struct worker *w, struct range *r, enum op op)
 {
 	unsigned int i;
@@ -150,7 +150,7 @@ static void op_drop(struct worker *w, struct range *r, enum op op)
 {
 	bool is_shared = r->area->type == TYPE_MEMFD;
 
-	/* Shared memory has its contents back, without a hole made. */
+	/* Shared memory keeps its contents: only a hole makes it blank. */
 	if (op == OP_REMOVE && !is_shared)
 		return;
 
@@ -167,7 +167,7 @@ static void op_drop(struct worker *w, struct range *r, enum op op)
 	did(w, op);
 }
 
-/* Zeros or the contents, as the kernel pleases, until the next write */
+/* After MADV_FREE, a page reads as zeros or its contents until the next write. */
 static void op_free(struct worker *w, struct range *r)
 {
 	if (r->area->type != TYPE_ANON && r->area->type != TYPE_THP)
@@ -185,7 +185,7 @@ static void op_guard(struct worker *w, struct range *r)
 {
 	range_lock(w, r);
 	range_bad(r, true);
-	/* There are some zero pages on the way to guard pages. */
+	/* On the way to guard pages, pages may read as zeros. */
 	if (r->area->type != TYPE_MEMFD)
 		range_begin_blank(r);
 	if (!madvise(r->mem, r->size, MADV_GUARD_INSTALL)) {
@@ -219,7 +219,7 @@ static void op_protect(struct worker *w, struct range *r)
 	did(w, OP_PROTECT);
 }
 
-/* Away and back again: in between there is nothing. */
+/* Move the range away and back; it is unmapped in between. */
 static void op_mremap(struct worker *w, struct range *r, void *spare)
 {
 	if (r->buf == DIVIDED_BUF) {
@@ -241,7 +241,7 @@ static void op_mremap(struct worker *w, struct range *r, void *spare)
 	did(w, OP_MREMAP);
 }
 
-/* A new mapping in the place of the old one */
+/* Replace the mapping with a new one. */
 static void op_renew(struct worker *w, struct range *r)
 {
 	int fd = r->area->bufs[r->buf].fd;
@@ -270,7 +270,7 @@ void mm_main(struct worker *w)
 		struct range r = choose_range(w);
 		enum op op = choose_op(w, mm_ops);
 
-		/* Most of what is dropped is to come again. */
+		/* Write more often, since most operations drop the contents. */
 		if (stress.enabled[OP_WRITE] && rnd_one_in(w, 2))
 			op = OP_WRITE;
 
@@ -279,7 +279,7 @@ void mm_main(struct worker *w)
 			op_write(w, &r, OP_WRITE);
 			break;
 		case OP_ZERO:
-			/* No contents are those of the file there. */
+			/* In a private mapping of a file, a blank is not zeros. */
 			if (r.area->type != TYPE_FILE)
 				op_write(w, &r, OP_ZERO);
 			break;

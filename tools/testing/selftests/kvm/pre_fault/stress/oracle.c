@@ -2,13 +2,13 @@
 /*
  * The contents that a page may have.
  *
- * A writer owns the page's lock, begins a new version, makes the change, and ends
- * the version. A reader owns nothing: it may find any version from the floor at
+ * A writer takes the page's lock, begins a new version, makes the change, and ends
+ * the version. A reader takes no lock, and may read any version from the floor at
  * the beginning of the read to the newest one at its end. A version without
  * contents (MADV_DONTNEED) reads as a blank.
  *
  * The first and the last word both hold the whole version number, so that each can
- * be judged alone, also if it was read in the middle of a change.
+ * be checked alone, even if it was read in the middle of a change.
  */
 #define _GNU_SOURCE
 #include <sched.h>
@@ -98,7 +98,7 @@ static bool allowed(const struct area *area, unsigned int buf,
 	       value == page_word(area, buf, page, version, word);
 }
 
-/* The host's own view, by the owner of the lock */
+/* Check the contents on the host. The caller holds the page's lock. */
 void page_check(struct area *area, unsigned int buf, unsigned int page)
 {
 	struct page *p = &area->bufs[buf].pages[page];

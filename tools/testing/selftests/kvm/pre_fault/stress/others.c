@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Other disturbances: signals, nx_huge_pages, and VMs that come to a sudden end.
+ * Other disturbances: signals, nx_huge_pages, and VMs that end suddenly.
  */
 #define _GNU_SOURCE
 #include <signal.h>
@@ -55,8 +55,8 @@ void nx_main(struct worker *w)
 }
 
 /*
- * Take the VM and its vCPUs away from the threads that use them. Another file in
- * the place of each keeps the number from being reused.
+ * Close the file descriptors of the VM and its vCPUs while threads use them. Replace
+ * each with another file, so that its number is not reused.
  */
 static void close_vm(struct worker *w)
 {
@@ -114,7 +114,7 @@ static void one_child(struct worker *w, unsigned int nr)
 	if (!pid)
 		child_main(nr);
 
-	/* The VM is being made for a while, which is a time to die as well. */
+	/* Sometimes kill the VM while it is being created. */
 	while (!READ_ONCE(stress.shared->child_runs) && !stopping() &&
 	       !rnd_one_in(w, 5000)) {
 		usleep(1000);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Changes of the host memory under stress that must not show: fork(), migration,
- * swap and others, which own no page.
+ * Changes of host memory under stress that must be invisible: fork(), migration, swap
+ * and others. They lock no page.
  */
 #define _GNU_SOURCE
 #include <signal.h>
@@ -89,7 +89,7 @@ static void op_fork(struct worker *w)
 		struct page *p = range_page(&r, i);
 
 		mine[i] = r.area->type != TYPE_MEMFD && page_trylock(p);
-		/* MADV_FREE has it lose its contents at any time. */
+		/* After MADV_FREE, the page may lose its contents at any time. */
 		if (mine[i] && p->blank > p->floor) {
 			page_unlock(p);
 			mine[i] = false;
@@ -166,7 +166,7 @@ static void op_compact(struct worker *w)
 		did(w, OP_COMPACT);
 }
 
-/* Takes the Accessed bits away from what is mapped of a buffer. */
+/* Clear the Accessed bits of the mapped pages of a buffer. */
 static void op_idle(struct worker *w)
 {
 	struct range r = choose_range(w);
@@ -234,7 +234,7 @@ void whole_mm_main(struct worker *w)
 			op_idle(w);
 			break;
 		default:
-			/* All of them are missing. */
+			/* The kernel has none of these operations. */
 			usleep(10000);
 		}
 		w->progress++;

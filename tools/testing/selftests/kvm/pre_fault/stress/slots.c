@@ -13,7 +13,7 @@ static bool is_logging(struct area *area)
 	return area->flags & KVM_MEM_LOG_DIRTY_PAGES;
 }
 
-/* From here on the memslot may be there or not. */
+/* From here on the memslot may or may not exist. */
 static void change_begin(struct area *area)
 {
 	if (is_logging(area))
@@ -44,7 +44,7 @@ static void op_delete(struct worker *w, struct area *area)
 	change_end(w, area, OP_DELETE);
 }
 
-/* The same memslot with other memory. A write goes to one of the two. */
+/* Replace the memory of the memslot, while the guest does not write. */
 static void op_switch(struct worker *w, struct area *area)
 {
 	STORE(area->no_writers, true);
@@ -86,7 +86,7 @@ void slots_main(struct worker *w)
 {
 	while (!stopping()) {
 		struct area *area = &stress.areas[rnd_below(w, stress.nr_areas)];
-		/* Read-only is to be the exception. */
+		/* Keep memslots read-only for a short time. */
 		enum op op = area->flags & KVM_MEM_READONLY &&
 			     rnd_one_in(w, 2) ? OP_READONLY : choose_op(w, slot_ops);
 
@@ -148,7 +148,7 @@ static void read_log(struct worker *w, struct area *area)
 
 		if (log[i / 64] & 1ul << i % 64) {
 			d->seen = n;
-			/* A read may do, which maps the page as writable. */
+			/* A read may dirty the page, as KVM may map it writable. */
 			if (!LOAD(d->active) && LOAD(d->last) + 1 < n)
 				stress_fail(V_DIRTY, area, i,
 					    "in dirty log %u, but not accessed since before log %u",

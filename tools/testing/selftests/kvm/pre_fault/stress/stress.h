@@ -2,11 +2,10 @@
 /*
  * Shared by the parts of pre_fault_stress_test.
  *
- * A VM has areas of guest memory, one for each type of host memory, each in a
- * memslot of its own. An area has two buffers of host memory, of which one is in
- * the slot at a time. Every page of a buffer has a history of versions, and
- * carries the number of the one that it is in. oracle.c tells what may be seen
- * of a page, and when.
+ * A VM has areas of guest memory, one for each type of host memory, each in its own
+ * memslot. An area has two buffers of host memory, one of which is in the slot.
+ * Every page of a buffer has a history of versions, and carries the number of its
+ * version. oracle.c has the rules which versions a read may return.
  */
 #ifndef SELFTEST_KVM_PRE_FAULT_STRESS_H
 #define SELFTEST_KVM_PRE_FAULT_STRESS_H
@@ -14,7 +13,7 @@
 #include "../pre_fault.h"
 
 #define NR_BUFS		2
-/* The one whose mapping userfaultfd and KSM divide, so that little can be moved */
+/* userfaultfd and KSM split the mapping of this buffer, so mremap() skips it. */
 #define DIVIDED_BUF	1
 #define NR_PLACES	2
 #define NR_WORDS	2
@@ -111,11 +110,11 @@ struct page {
 	bool lock;
 	/* A read that begins now finds this version, or a newer one. */
 	uint32_t floor;
-	/* The newest, which may still be in the making */
+	/* The newest version, which may still be incomplete */
 	uint32_t newest;
-	/* The newest that has no contents: zeros, or those of the file */
+	/* The newest version without contents: zeros, or the file's contents */
 	uint32_t blank;
-	/* How often it was made inaccessible for the host, and undone */
+	/* How often the page was made inaccessible for the host, and accessible again */
 	uint32_t bad_begin;
 	uint32_t bad_end;
 	/* A write has to be seen by userfaultfd. */
@@ -124,12 +123,12 @@ struct page {
 	struct history history;
 };
 
-/* A page of a memslot, for the dirty log: the numbers are of its readings. */
+/* A page of a memslot, for the dirty log; the numbers count reads of the log. */
 struct dirty {
-	/* Accesses of the guest, and the last reading that had begun then */
+	/* Running accesses of the guest, and the last read of the log before them */
 	unsigned int active;
 	uint32_t last;
-	/* A write has to be in this one, or in a later one... */
+	/* A write has to be in this log or in a later one... */
 	uint32_t due;
 	/* ...of this period of logging. */
 	uint32_t period;
@@ -152,7 +151,7 @@ struct area {
 	pthread_mutex_t mutex;
 	/* Odd while the memslot is deleted, created or moved */
 	uint32_t seq;
-	/* vCPUs whose guest writes here, and a wish that there be none */
+	/* The vCPUs whose guest writes here; @no_writers asks them to stop. */
 	unsigned int writers;
 	bool no_writers;
 	unsigned int cur;
@@ -190,7 +189,7 @@ struct worker {
 	/* The vCPUs' progress at this thread's last disturbance */
 	unsigned long paced;
 	bool done;
-	/* The watchdog wants to know where the vCPU is. */
+	/* The watchdog asks for the vCPU's registers. */
 	bool dump;
 	/* Of a vCPU */
 	struct kvm_vcpu *vcpu;
@@ -206,7 +205,7 @@ struct stress {
 	unsigned int nr_vcpus;
 	unsigned int npages;
 	unsigned int watchdog;
-	/* Loops of the guest over its pages, without an exit to here */
+	/* Loops of the guest over its pages without an exit to userspace */
 	unsigned int repeat;
 	bool no_pre_fault;
 	bool types[NR_TYPES];
@@ -266,7 +265,7 @@ static inline void count(unsigned long *counter, unsigned long n)
 	__atomic_add_fetch(counter, n, __ATOMIC_RELAXED);
 }
 
-/* The kernel has no such thing: not a failure that it never happened. */
+/* The kernel lacks the operation: do not fail because it never happened. */
 void op_missing(enum op op, const char *why);
 void stress_fail(enum verdict v, const struct area *area, unsigned int page,
 		 const char *fmt, ...) __printf(4, 5);
@@ -331,7 +330,7 @@ void vm_arch_make(struct kvm_vm *vm);
 void vcpu_arch_make(struct kvm_vcpu *vcpu);
 /* In the guest: exit for the next orders */
 void guest_stop(void);
-/* Was it that, and where?  0 if the vCPU has been closed. */
+/* Return true if guest_stop() was the exit; @pc is 0 if the vCPU was closed. */
 bool vcpu_stopped(struct kvm_vcpu *vcpu, uint64_t *pc);
 /* Print its registers. */
 void print_vcpu(struct kvm_vcpu *vcpu);
@@ -350,7 +349,7 @@ void nx_main(struct worker *w);
 pid_t killer_start(void);
 void run_vm(void);
 
-/* One of @ops, up to an entry of NR_OPS, that is wanted; NR_OPS if none is */
+/* Choose an enabled one of @ops, which NR_OPS ends; NR_OPS if none is enabled. */
 enum op choose_op(struct worker *w, const enum op *ops);
 
 #endif /* SELFTEST_KVM_PRE_FAULT_STRESS_H */

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Write tracking under stress: userfaultfd's write protection and soft-dirty.  A
- * write by the guest or by the host that neither has seen came through a mapping
- * that should have been zapped.  And KSM, which write-protects pages as well.
+ * Write tracking under stress: userfaultfd's write protection and soft-dirty bits. A
+ * write by the guest or by the host that is not tracked went through a mapping that
+ * should have been zapped. Also KSM, which write-protects pages, too.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -22,13 +22,13 @@
 /* Odd while soft-dirty bits are cleared */
 static uint32_t soft_dirty_seq;
 
-/* The owner of a page is going to write to it, or to have it written. */
+/* The owner of a page calls this before a write by itself or by the guest. */
 void track_begin(struct page *p)
 {
 	p->soft_dirty_seq = LOAD(soft_dirty_seq);
 }
 
-/* The write is done. */
+/* The owner calls this after the write. */
 void track_end(struct worker *w, struct area *area, unsigned int buf,
 	       unsigned int page)
 {
@@ -40,7 +40,7 @@ void track_end(struct worker *w, struct area *area, unsigned int buf,
 			    "a page of buffer %u was written, though userfaultfd protects it",
 			    buf);
 
-	/* The bit of a file's page goes with its PTE. */
+	/* A page of shared memory loses the bit when its PTE is zapped. */
 	if (area->type == TYPE_MEMFD || !LOAD(soft_dirty_seq) ||
 	    !rnd_one_in(w, CHECK_ONE_IN))
 		return;
@@ -69,7 +69,7 @@ void op_soft_dirty(struct worker *w)
 	did(w, OP_SOFT_DIRTY);
 }
 
-/* Pages of zeros are the same, see OP_ZERO. */
+/* KSM merges pages of zeros, which OP_ZERO makes. */
 void op_ksm(struct worker *w)
 {
 	struct area *area = &stress.areas[rnd_below(w, stress.nr_areas)];
@@ -109,7 +109,7 @@ static int uffd_protect(int fd, void *page, bool protect)
 {
 	int ret;
 
-	/* The address space was changing: mremap(), fork(). */
+	/* EAGAIN means that mremap() or fork() is changing the address space. */
 	do {
 		ret = __pf_uffd_protect(fd, page, protect);
 	} while (ret && errno == EAGAIN && !stopping());
@@ -123,8 +123,8 @@ static void protect_page(struct worker *w, int fd, struct page *p, void *mem)
 		return;
 
 	/*
-	 * Memory after MADV_FREE may lose the PTE that is to be protected, and KSM
-	 * drops the protection when it merges pages, which are blank.
+	 * After MADV_FREE, a page may lose the PTE that is to be protected. KSM drops
+	 * the protection when it merges blank pages.
 	 */
 	if (p->blank < p->floor) {
 		/* A page that was never read has no PTE, either. */
@@ -147,7 +147,7 @@ static void protect_some(struct worker *w, int fd)
 						 stress.npages - first));
 	void *mem = b->mem + first * PAGE_SIZE;
 
-	/* Some of it may be unmapped right now. */
+	/* This fails if a part of the memory is unmapped at that moment. */
 	if (__pf_uffd_register(fd, mem, nr * PAGE_SIZE, UFFDIO_REGISTER_MODE_WP))
 		return;
 
@@ -155,7 +155,7 @@ static void protect_some(struct worker *w, int fd)
 		protect_page(w, fd, &b->pages[first], mem);
 }
 
-/* Let the writes go on that were stopped. */
+/* Let the writes continue that userfaultfd has stopped. */
 static void resolve(struct worker *w, int fd)
 {
 	struct area *area = NULL;
@@ -205,6 +205,6 @@ void uffd_main(struct worker *w)
 		protect_some(w, fd);
 	}
 
-	/* All threads that wait go on. */
+	/* This lets all waiting threads continue. */
 	close(fd);
 }

@@ -74,7 +74,7 @@ void guest_main(struct guest_block *block)
 	}
 }
 
-/* The vCPU is not where it should be.  Tell all that there is to tell. */
+/* The vCPU is not where it should be: print all of its state. */
 static void vcpu_lost(struct worker *w, const char *why)
 {
 	struct kvm_run *run = w->vcpu->run;
@@ -103,7 +103,7 @@ static void lost_by_exception(struct worker *w)
 			       uc.args[0], uc.args[1], uc.args[2], uc.args[3]);
 }
 
-/* An access to no memslot, or a write to a read-only one.  False if to another. */
+/* Handle an MMIO exit. Return false if it is not of an ordered access. */
 static bool guest_mmio(struct worker *w, struct look *looks, unsigned int nr)
 {
 	struct kvm_run *run = w->vcpu->run;
@@ -145,7 +145,7 @@ static void guest_efault(struct worker *w, struct look *looks, unsigned int nr)
 		    "KVM_RUN: EFAULT, with all memory in place");
 }
 
-/* Have the guest do what it was ordered to.  False if there is no more vCPU. */
+/* Run the guest until its orders are done. Return false if the vCPU was closed. */
 static bool guest_run(struct worker *w, struct look *looks, unsigned int nr)
 {
 	struct kvm_run *run = w->vcpu->run;
@@ -180,7 +180,7 @@ static bool guest_run(struct worker *w, struct look *looks, unsigned int nr)
 				w->pc = pc;
 			if (pc == w->pc)
 				return true;
-			/* Or it was closed in between. */
+			/* The vCPU may have been closed in between. */
 			if (!stress.closing)
 				vcpu_lost(w, "wrong instruction pointer");
 			return false;
@@ -223,7 +223,7 @@ static void order_write(struct worker *w, struct look *l, unsigned int i)
 			page_word(area, buf, l->page, l->version, word);
 }
 
-/* The host finds the guest's write, unless that was an MMIO exit. */
+/* Check that the host sees the guest's write, unless that was an MMIO exit. */
 static void check_write(struct worker *w, struct look *l)
 {
 	struct area *area = l->area;
@@ -268,7 +268,7 @@ static void check_write(struct worker *w, struct look *l)
 	page_unlock(p);
 }
 
-/* Returns true if the page is the caller's, to have it written. */
+/* Try to lock a page for a write by the guest. Return true on success. */
 static bool own_page(struct area *area, unsigned int page)
 {
 	__atomic_add_fetch(&area->writers, 1, __ATOMIC_SEQ_CST);
@@ -342,7 +342,7 @@ static bool guest_turn(struct worker *w)
 	return true;
 }
 
-/* Return true if a call may fail like that at this page. */
+/* Return true if a call may fail with @err at this page. */
 static bool error_allowed(int err, struct area *area, unsigned int page,
 			  const struct window *window)
 {
@@ -415,7 +415,7 @@ static bool pre_fault_turn(struct worker *w)
 		nr = 1 + rnd_below(w, 16);
 		break;
 	case 2:
-		/* Over the end of the slot */
+		/* Exceed the end of the slot. */
 		nr = stress.npages;
 		break;
 	case 3:

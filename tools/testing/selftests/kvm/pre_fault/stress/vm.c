@@ -95,7 +95,7 @@ bool rnd_one_in(struct worker *w, unsigned int n)
 	return !rnd_below(w, n);
 }
 
-/* Mostly short, at times as long as that */
+/* Sleep for a random time, mostly short and at most @max_usecs. */
 void rnd_sleep(struct worker *w, unsigned int max_usecs)
 {
 	unsigned int usecs = rnd_below(w, max_usecs + 1) >> rnd_below(w, 6);
@@ -107,8 +107,8 @@ void rnd_sleep(struct worker *w, unsigned int max_usecs)
 }
 
 /*
- * The same for a thread that disturbs all vCPUs: on a slow machine they get nowhere,
- * unless one of them has got something done in between.
+ * The same for a thread that disturbs all vCPUs: also wait until one of them has made
+ * progress, or on a slow machine none ever does.
  */
 void pace(struct worker *w, unsigned int max_usecs)
 {
@@ -147,7 +147,7 @@ void note(struct history *h, struct worker *w, enum op op, uint32_t version)
 	uint32_t nr = __atomic_fetch_add(&h->nr, 1, __ATOMIC_RELAXED);
 	struct timespec now;
 
-	/* That is without a system call. */
+	/* The coarse clock needs no system call. */
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
 	h->events[nr % NR_HISTORY] = (struct event) {
 		.when = now.tv_sec + now.tv_nsec / 1e9 - stress.start,
@@ -247,7 +247,7 @@ static const struct {
 	{ "signals",	signals_main,	signal_ops,	true },
 };
 
-/* Make a VM and have all begin.  The caller watches. */
+/* Create a VM and start all threads. The caller watches them. */
 void run_vm(void)
 {
 	unsigned int i;
@@ -260,7 +260,7 @@ void run_vm(void)
 			add_worker(disturbers[i].name, disturbers[i].fn);
 	}
 
-	/* All that they use is there now. */
+	/* Start the threads last, when everything that they use exists. */
 	for (i = 0; i < stress.nr_workers; i++)
 		stress.workers[i].thread = pf_thread(worker_fn,
 						     &stress.workers[i]);

@@ -19,9 +19,9 @@ bool pf_has_accessed_bit(void)
 }
 
 /*
- * KVM patches the kernel's code when the first VM or vCPU of a kind comes, and
- * when the last one goes. Done for every test, that is slow, and more than some
- * emulators can stand: they run the breakpoint of a patch that is long over.
+ * KVM patches the kernel's code when the first VM or vCPU of a kind is created, and
+ * when the last one is destroyed. Keep one of each: patching for every test is slow,
+ * and some emulators execute the breakpoint of a patch after its removal.
  */
 void pf_arch_init(void)
 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM_PRE_FAULT_MEMORY on a vCPU that runs a nested guest, or will go on with it.
+ * KVM_PRE_FAULT_MEMORY on a vCPU that runs a nested guest.
  */
 #define _GNU_SOURCE
 #include "../pre_fault.h"
@@ -58,7 +58,7 @@ static void run_to(struct kvm_vcpu *vcpu, uint64_t stage)
 		    uc.args[1], stage, exit_reason_str(vcpu->run->exit_reason));
 }
 
-/* What L1 needs to start L2 */
+/* Allocate the pages that L1 needs to start L2. */
 static gva_t alloc_nested(struct kvm_vm *vm)
 {
 	gva_t arg;
@@ -111,8 +111,8 @@ void eopnotsupp_nested_guest(void)
 }
 
 /*
- * L1's nested page tables. Besides the memory types of EPT, which KVM makes no
- * use of, and its Accessed and Dirty bits, EPT and NPT agree on what is where.
+ * L1's nested page tables. EPT and NPT have the same layout, except for Accessed and
+ * Dirty bits and for EPT's memory types, which KVM ignores.
  */
 enum { NESTED_PML4, NESTED_PDPT, NESTED_LOW_PD, NESTED_TEST_PD, NESTED_TABLES };
 
@@ -121,7 +121,7 @@ enum { NESTED_PML4, NESTED_PDPT, NESTED_LOW_PD, NESTED_TEST_PD, NESTED_TABLES };
 #define INVEPT_GLOBAL		2ul
 
 static uint64_t l2_word;
-/* Not on L1's stack, which is not aligned as the compiler takes it to be. */
+/* Not on L1's stack, whose alignment is not what the compiler assumes. */
 static const uint64_t invept_zeros[2];
 
 static void l2_svm_read(void)
@@ -136,7 +136,7 @@ static void l2_vmx_read(void)
 	vmcall();
 }
 
-/* Start L2 over, with nothing in the TLB of what the tables were before. */
+/* Restart L2, and flush the TLB of translations of the old tables. */
 static void l1_restart_l2(void *arg)
 {
 	struct svm_test_data *svm = arg;
@@ -163,7 +163,7 @@ static void l1_remap(void *arg, uint64_t root, uint64_t *pde)
 	GUEST_SYNC(DONE_L2);
 }
 
-/* Map L1's low memory, and 2M at TEST_GPA, where they are. */
+/* Map L1's low memory, and 2M at TEST_GPA, one to one. */
 static gva_t alloc_nested_tables(struct kvm_vm *vm)
 {
 	gva_t gva = vm_alloc_pages(vm, NESTED_TABLES);
@@ -190,8 +190,8 @@ static void expect_l2_word(struct kvm_vm *vm, uint64_t gpa)
 }
 
 /*
- * KVM shadows L1's nested page tables, for which it has to notice all writes to
- * them: pre-faulting must not make them writable like the memory around.
+ * KVM shadows L1's nested page tables, and write-protects them to see all writes: a
+ * pre-fault must not map them writable like the memory around.
  */
 void nested_shadow_pages(void)
 {
@@ -215,11 +215,11 @@ void nested_shadow_pages(void)
 	run_to(vcpu, FROM_L1);
 	expect_l2_word(vm, TEST_GPA);
 
-	/* L1's and L2's mappings go, the shadow page tables stay. */
+	/* Zap L1's and L2's mappings, but keep the shadow page tables. */
 	TEST_ASSERT(!mprotect(mem, low->region.memory_size, PROT_READ) &&
 		    !mprotect(mem, low->region.memory_size, PROT_READ | PROT_WRITE),
 		    "mprotect()");
-	/* Have the host map all of it writable, again or for the first time. */
+	/* Make all host PTEs writable. */
 	for (i = 0; i < low->region.memory_size; i += PAGE_SIZE) {
 		uint64_t *word = mem + i;
 

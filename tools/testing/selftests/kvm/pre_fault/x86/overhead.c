@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Exits of an x86 guest, to be measured.
+ * The exits of an x86 guest to measure.
  */
 #include "../pre_fault.h"
 

@@ -7,7 +7,7 @@
 
 #define GUEST_PORT	0x5a0
 
-/* Where the guest was when it took an exception, which it never should */
+/* Report an unexpected exception of the guest. */
 static void guest_exception(struct ex_regs *regs)
 {
 	uint64_t cr2;

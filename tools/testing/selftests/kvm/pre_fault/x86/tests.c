@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM_PRE_FAULT_MEMORY and what only x86 has: shadow paging, SMM, CPUID, SPTEs to
- * be seen in the trace, NX huge pages. Nested guests are in nested.c.
+ * KVM_PRE_FAULT_MEMORY: tests for x86 only: shadow paging, SMM, CPUID, SPTEs in the
+ * trace, NX huge pages. Nested guests are in nested.c.
  */
 #define _GNU_SOURCE
 #include "../pre_fault.h"
@@ -12,7 +12,7 @@
 #define MANY_PAGES	1024
 #define MANY_SIZE	(MANY_PAGES * PAGE_SIZE)
 
-/* The Accessed bit of a leaf SPTE, and what it takes to be present in EPT */
+/* The Accessed bit of a leaf SPTE, and the bits that make it present in EPT */
 #define NPT_ACCESSED	BIT_ULL(5)
 #define EPT_ACCESSED	BIT_ULL(8)
 #define EPT_RWX		GENMASK_ULL(2, 0)
@@ -42,7 +42,7 @@ static void eopnotsupp_shadow_paging(void)
 	struct kvm_vcpu *vcpu;
 	struct pf_stats before;
 
-	/* Without paging in the guest the MMU is direct, but not by gpa only */
+	/* Without paging in the guest the MMU is direct, but must be refused, too. */
 	vcpu = pf_raw_vcpu();
 	vm_set_user_memory_region(vcpu->vm, TEST_SLOT, 0, TEST_GPA, SIZE, mem);
 	before = pf_stats(vcpu);
@@ -102,7 +102,7 @@ static void smm_address_space(void)
 		    d.prefaulted);
 }
 
-/* All that is set afterwards finds the memory mapped already. */
+/* Setting CPUID and registers after a pre-fault keeps the mappings. */
 static void before_set_cpuid(void)
 {
 	struct kvm_vm *vm = vm_create(2);
@@ -131,7 +131,7 @@ static void before_set_cpuid(void)
 	pf_guest_no_fault(vcpu, PF_READ, TEST_GPA, MANY_PAGES, 1, MANY_PAGES);
 }
 
-/* How many SPTEs a line of the trace tells of, and what the first one is */
+/* Return how many SPTEs a line of the trace sets, and the first of them. */
 static unsigned int sptes_set(const char *line, unsigned long long *gfn,
 			      unsigned long long *spte)
 {
@@ -149,7 +149,7 @@ static unsigned int sptes_set(const char *line, unsigned long long *gfn,
 	return 0;
 }
 
-/* The SPTE of a page that was not accessed yet is not Accessed. */
+/* A pre-fault is not an access: it does not set the Accessed bit. */
 static void not_accessed(void)
 {
 	static const char * const events[] = { "kvmmmu", NULL };
@@ -215,8 +215,8 @@ static void force_nx_huge_pages(void)
 }
 
 /*
- * Code can't be run from a huge page then: KVM maps 4K where the guest did, and
- * a pre-fault is to fill the rest in, not to bring the huge page back.
+ * With NX huge pages, KVM replaces a huge page with 4K mappings when the guest executes
+ * code there. A pre-fault must map the rest at 4K, and not restore the huge page.
  */
 static void nx_huge_pages_forced(void)
 {

@@ -45,7 +45,7 @@ static inline int vm_pgtable_levels(struct kvm_vm *vm)
 	return vm->pgtable_levels;
 }
 
-/* The end of dirty logging makes page tables of the TDP MMU large mappings. */
+/* Disabling dirty logging replaces page tables of the TDP MMU with large mappings. */
 #define PF_RECOVERS_HUGE	false
 
 /* A write to the huge zero page allocates a huge page. */
@@ -54,7 +54,7 @@ static inline int vm_pgtable_levels(struct kvm_vm *vm)
 /* KVM marks a page dirty when it maps the page writable. */
 #define PF_MARKS_DIRTY		false
 
-/* The ioctl gets the vCPU a root before it looks for a memslot. */
+/* The ioctl loads the vCPU's root before it looks for a memslot. */
 #define PF_ROOT_BEFORE_SLOT	false
 
 #ifdef __x86_64__
