@@ -17,10 +17,13 @@
  *    in progress (kvm_pre_fault_is_invalidated() sees that), or has yet to start
  *    and will zap the new SPTEs.  A sequence count would add nothing, since no
  *    host PTE is used that was read before mmu_lock was taken.
- *  - mmap_lock keeps the VMA, and the page tables above the last level.
+ *  - mmap_lock keeps the VMA, and the page tables above the last level.  For a
+ *    hugetlb VMA, whose PMD entries may be in a page table that is shared with
+ *    other processes, the first rule holds for that page table, too.
  *  - A PMD entry can change from a page table to a huge page or back between two
  *    reads.  Read it once and use that value.
  */
+#include <linux/hugetlb.h>
 #include <linux/kvm_host.h>
 #include <linux/kvm_pre_fault.h>
 #include <linux/kvm_pre_fault_base.h>
@@ -39,17 +42,29 @@
 #define FAULTS_IN_ONE_GO	16
 
 /*
+ * Return true if the VMA belongs to the page cache, to anonymous memory, or to
+ * hugetlb with pages of the size that a PMD entry maps.  Only VMAs of the page cache
+ * have map_pages(); those of drivers and secretmem do not.
+ */
+static bool host_vma_is_memory(struct vm_area_struct *vma)
+{
+	if (is_vm_hugetlb_page(vma))
+		return vma_kernel_pagesize(vma) == PMD_SIZE;
+
+	return vma_is_anonymous(vma) || vma->vm_ops->map_pages;
+}
+
+/*
  * Return true if present, non-special host PTEs of the VMA map pages that
- * get_user_pages() would return, all with one memory type.  Only VMAs of the page
- * cache have map_pages(); those of drivers and secretmem do not.
+ * get_user_pages() would return, all with one memory type.
  */
 static bool host_vma_usable(struct vm_area_struct *vma)
 {
 	if (!(vma->vm_flags & VM_READ) ||
-	    vma->vm_flags & (VM_IO | VM_PFNMAP | VM_MIXEDMAP | VM_HUGETLB))
+	    vma->vm_flags & (VM_IO | VM_PFNMAP | VM_MIXEDMAP))
 		return false;
 
-	if (!vma_is_anonymous(vma) && !vma->vm_ops->map_pages)
+	if (!host_vma_is_memory(vma))
 		return false;
 
 	/* A protection key denies access to some threads only. */
@@ -221,6 +236,10 @@ static int batch_fault_in(struct kvm_pre_fault_batch *b,
 
 	/* Only the one-page path can wait for a handler in userspace. */
 	if (userfaultfd_armed(vma))
+		return 0;
+
+	/* A shared page table of hugetlb must not be read without mmu_lock. */
+	if (is_vm_hugetlb_page(vma))
 		return 0;
 
 	if (host_nr_usable(vma->vm_mm, b->hva, 1))

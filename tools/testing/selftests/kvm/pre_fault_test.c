@@ -29,6 +29,7 @@ static const struct pf_group groups[] = {
 	{ "race/memslots", pf_race_memslot_tests },
 	{ "race/vcpus", pf_race_vcpu_tests },
 	{ "race/host_memory", pf_race_host_memory_tests },
+	{ "race/hugetlb", pf_race_hugetlb_tests },
 	{ "race/host_pages", pf_race_host_page_tests },
 	{ "arch", pf_arch_tests },
 };
