@@ -8,6 +8,7 @@
 #include <linux/memfd.h>
 #include <linux/mman.h>
 #include <sys/prctl.h>
+#include <sys/wait.h>
 
 #include "race.h"
 
@@ -21,8 +22,8 @@ static int hugetlb_file(void)
 {
 	int fd;
 
-	/* Have so many huge pages in the pool, or skip the test. */
-	munmap(pf_mem(PF_HUGETLB_2M, NR_HUGE * SZ_2M, 1), NR_HUGE * SZ_2M);
+	/* A hole may be filled again before its old pages are back in the pool. */
+	munmap(pf_mem(PF_HUGETLB_2M, 2 * NR_HUGE * SZ_2M, 1), 2 * NR_HUGE * SZ_2M);
 	fd = memfd_create("pre_fault", MFD_CLOEXEC | MFD_HUGETLB | MFD_HUGE_2MB);
 	TEST_ASSERT(fd >= 0 && !ftruncate(fd, SHARED_SIZE), "memfd_create()");
 	return fd;
@@ -46,12 +47,12 @@ static void *map_file(void *mem, int fd)
 	return mem;
 }
 
-static void read_all(volatile char *mem)
+static void read_all(char *mem)
 {
 	unsigned int i;
 
 	for (i = 0; i < NR_HUGE; i++)
-		(void)mem[i * SZ_2M];
+		READ_ONCE(mem[i * SZ_2M]);
 }
 
 /* Share the page table, and leave it by mprotect() and by a new mapping. */
@@ -88,7 +89,7 @@ static void race_hugetlb(void)
 static void race_hugetlb_unshare(void)
 {
 	struct race r = { .disturb = punch_holes };
-	int fd = hugetlb_file();
+	int fd = hugetlb_file(), status;
 	pid_t pid;
 
 	race_init(&r, map_file(reserve(), fd), NR_PAGES);
@@ -98,7 +99,9 @@ static void race_hugetlb_unshare(void)
 
 	race_run(&r, 300);
 	kill(pid, SIGKILL);
-	pf_wait(pid);
+	status = pf_wait(pid);
+	TEST_ASSERT(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL,
+		    "the other process ended with status %#x", status);
 }
 
 const struct pf_test pf_race_hugetlb_tests[] = {
