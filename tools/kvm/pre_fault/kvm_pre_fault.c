@@ -48,7 +48,7 @@ struct job {
 	pthread_cond_t changed;
 	unsigned int running;
 	uint64_t cursor;
-	/* Where the work ends: the end of the range, or the lowest page with an error */
+	/* The end of the work: that of the range, or the lowest page with an error */
 	uint64_t end;
 	int error;
 	uint64_t done;

@@ -146,12 +146,13 @@ inline invalidate_end()
 	invalidating--
 }
 
-/* Drop a reference to a page, and free the page with the last one. */
+/* Drop a reference to a page, if there is one, and free the page with the last. */
 inline put_page(got)
 {
-	page[got].refs--;
 	if
-	:: page[got].refs == 0 -> page[got].freed = 1
+	:: got ->
+		page[got].refs--;
+		page[got].freed = page[got].refs == 0
 	:: else
 	fi
 }
@@ -195,12 +196,7 @@ inline dontneed(i, got)
 	mmap_read_lock();
 	invalidate_start(i, i);
 	clear_pte(i, got);
-	atomic {
-		if
-		:: got -> put_page(got)
-		:: else
-		fi
-	};
+	atomic { put_page(got) };
 	invalidate_end();
 	mmap_read_unlock()
 }
@@ -252,14 +248,8 @@ inline collapse(i)
 		if
 		:: i ->
 			pt[i].freed = 1;
-			if
-			:: pt[i].pte[0].pfn -> put_page(pt[i].pte[0].pfn)
-			:: else
-			fi;
-			if
-			:: pt[i].pte[1].pfn -> put_page(pt[i].pte[1].pfn)
-			:: else
-			fi
+			put_page(pt[i].pte[0].pfn);
+			put_page(pt[i].pte[1].pfn)
 		:: else
 		fi
 	};
