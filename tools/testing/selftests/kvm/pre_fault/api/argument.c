@@ -211,19 +211,19 @@ static void efault_readonly_struct(void)
 		    "a read-only struct was written");
 }
 
+static void expect_eio(const void *arg)
+{
+	struct kvm_vcpu *const *vcpu = arg;
+
+	pf_expect(*vcpu, TEST_GPA, SIZE, EIO, 0);
+}
+
 static void eio_other_process(void)
 {
 	struct kvm_vcpu *vcpu = vcpu_with_slot();
 	struct pf_stats before = pf_stats(vcpu);
-	int status;
-	pid_t pid;
+	int status = pf_in_child(expect_eio, &vcpu);
 
-	pid = pf_fork();
-	if (!pid) {
-		pf_expect(vcpu, TEST_GPA, SIZE, EIO, 0);
-		exit(0);
-	}
-	status = pf_wait(pid);
 	TEST_ASSERT(!status,
 		    "the other process ended with status %#x", status);
 	assert_nothing_done(vcpu, &before);
