@@ -10,7 +10,7 @@
 # with "GCOV=yes boot.sh ...". Fail if less than 90 % of the lines were executed.
 set -eu
 
-[ $# -ge 2 ] || { sed -n '3,5s/^# *//p' "$0"; exit 2; }
+[ $# -ge 2 ] || { echo "usage: coverage.sh KERNEL_OUT RUN-DIR..." >&2; exit 2; }
 kernel=$(cd "$1" && pwd)
 source=$(cd "$kernel/source" && pwd -P)
 shift
