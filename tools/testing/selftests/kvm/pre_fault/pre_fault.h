@@ -3,8 +3,8 @@
  * Shared by the tests of KVM_PRE_FAULT_MEMORY: VMs and guests, host memory,
  * statistics, checked calls.
  */
-#ifndef SELFTEST_KVM_PRE_FAULT_MEMORY_H
-#define SELFTEST_KVM_PRE_FAULT_MEMORY_H
+#ifndef SELFTEST_KVM_PRE_FAULT_H
+#define SELFTEST_KVM_PRE_FAULT_H
 
 #include <pthread.h>
 #include <stdint.h>
@@ -479,4 +479,4 @@ struct pf_exit {
 #define PF_MMIO_GPA		(2ul << 30)
 extern const struct pf_exit pf_exits[];
 
-#endif /* SELFTEST_KVM_PRE_FAULT_MEMORY_H */
+#endif /* SELFTEST_KVM_PRE_FAULT_H */

@@ -3,8 +3,8 @@
  * Shared by the latency tests of KVM_PRE_FAULT_MEMORY: a memslot of 1 TiB, and the
  * trace of other threads' waits.
  */
-#ifndef SELFTEST_KVM_PRE_FAULT_MEMORY_LATENCY_H
-#define SELFTEST_KVM_PRE_FAULT_MEMORY_LATENCY_H
+#ifndef SELFTEST_KVM_PRE_FAULT_LATENCY_H
+#define SELFTEST_KVM_PRE_FAULT_LATENCY_H
 
 #include "../pre_fault.h"
 
@@ -43,4 +43,4 @@ long big_leaves(void);
 /* Return the time of the trace line that @event points into. */
 double big_trace_time(const char *text, const char *event);
 
-#endif /* SELFTEST_KVM_PRE_FAULT_MEMORY_LATENCY_H */
+#endif /* SELFTEST_KVM_PRE_FAULT_LATENCY_H */
