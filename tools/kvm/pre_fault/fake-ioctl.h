@@ -44,11 +44,11 @@ struct fake {
 	/* Sets @stop after so many calls */
 	long stop_after;
 	int stop;
-	/* How many threads there can be */
+	/* The most threads that can be created */
 	unsigned int threads;
 
 	long calls, sleeps, kicks;
-	/* How many calls there had been when the one that sleeps was woken up */
+	/* The number of calls until the sleeping one was woken up */
 	long woken;
 	/* In microseconds */
 	long waits;

@@ -7,8 +7,8 @@
  *    of a page and on its first write after that,
  *  - an exit that is handled in the kernel, and a KVM_RUN.
  *
- * Where the clock advances by 1 ns with each instruction, as that of QEMU does
- * with "-icount shift=0,sleep=off", the results are instructions.
+ * The results are in ns.  They are instructions if the clock advances by 1 ns with
+ * each one, as that of QEMU does with "-icount shift=0,sleep=off".
  */
 #include <sys/wait.h>
 

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What KVM_PRE_FAULT_MEMORY costs, against what it saves: for each type of host
- * memory, the time per 4K page of
+ * Compare the cost of KVM_PRE_FAULT_MEMORY with the faults that it saves: for each
+ * type of host memory, the time per 4K page of
  *
  *  - the guest's first read of each page, without a pre-fault,
  *  - the pre-fault, in another VM and of memory made anew,
  *  - the guest's reads and writes after that, which must not fault any more.
  *
- * With several vCPUs, instead: how long it takes them to pre-fault the memory in
- * parallel, against one that does all of it.
+ * With several vCPUs, compare the time that they take to pre-fault the memory in
+ * parallel with the time that one of them takes for all of it.
  *
- * Where the clock advances by 1 ns with each instruction, as that of QEMU does
- * with "-icount shift=0,sleep=off", the results are instructions.
+ * The results are in ns.  They are instructions if the clock advances by 1 ns with
+ * each one, as that of QEMU does with "-icount shift=0,sleep=off".
  */
 #define _GNU_SOURCE
 #include <sched.h>

@@ -184,8 +184,8 @@ static void *update_slot_fn(void *arg)
 }
 
 /*
- * One vCPU's pre-fault waits for a page, which holds up the update of the
- * memslot, so that another vCPU has all the time to see it half-way.
+ * One vCPU's pre-fault waits for a page, which delays the update of the memslot.
+ * Meanwhile another vCPU finds the memslot invalid.
  */
 static void check_eagain(bool move)
 {

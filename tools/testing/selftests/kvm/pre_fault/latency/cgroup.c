@@ -64,7 +64,7 @@ static void pass(void (*fn)(const void *unused))
 	TEST_ASSERT(!status, "the process ended with status %#x", status);
 }
 
-/* Outside of the cgroup all is as ever. */
+/* The limit does not apply outside of the cgroup. */
 static void outside(const void *unused)
 {
 	struct kvm_vcpu *vcpu = pf_memory_vcpu(0, pf_mem(PF_ANON, SZ_2M, 1),

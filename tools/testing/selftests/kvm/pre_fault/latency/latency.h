@@ -18,7 +18,7 @@ extern const struct pf_test pf_latency_cgroup_tests[];
 /* Memory of any size that takes few host pages */
 struct big_memory {
 	enum pf_memory memory;
-	/* How long to pre-fault, in ms, before the machine runs out of memory */
+	/* The time to pre-fault, in ms, before the machine runs out of memory */
 	unsigned int ms;
 };
 

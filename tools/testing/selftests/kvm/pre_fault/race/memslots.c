@@ -95,8 +95,8 @@ static void race_memslot_move(void)
 }
 
 /*
- * Deleting one memslot zaps the mappings of all, and makes the roots obsolete:
- * retried inside, so that no call over another memslot ever fails.
+ * Deleting one memslot zaps the mappings of all, and makes the roots obsolete. KVM
+ * retries inside the call: no pre-fault of another memslot fails.
  */
 static void race_other_memslot(void)
 {

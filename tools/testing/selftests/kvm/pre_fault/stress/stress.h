@@ -114,7 +114,7 @@ struct page {
 	uint32_t newest;
 	/* The newest version without contents: zeros, or the file's contents */
 	uint32_t blank;
-	/* How often the page was made inaccessible for the host, and accessible again */
+	/* Count each time that the host loses access to the page, and gets it back. */
 	uint32_t bad_begin;
 	uint32_t bad_end;
 	/* A write has to be seen by userfaultfd. */

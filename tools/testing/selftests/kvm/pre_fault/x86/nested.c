@@ -88,7 +88,7 @@ void eopnotsupp_nested_guest(void)
 	pf_map(vcpu, TEST_GPA, SIZE / 2);
 	run_to(vcpu, FROM_L2);
 	if (PF_REFUSES_L2) {
-		/* Whether mapped or not, and whether in a memslot or not */
+		/* Mapped, not mapped, and not in a memslot */
 		pf_expect(vcpu, TEST_GPA, SIZE, EOPNOTSUPP, 0);
 		pf_expect(vcpu, TEST_GPA + SIZE / 2, SIZE, EOPNOTSUPP, 0);
 		pf_expect(vcpu, TEST_GPA + SIZE, SIZE, EOPNOTSUPP, 0);
