@@ -148,6 +148,14 @@ serves "$base" "$arch" || refuse "ARCH=$arch: $(or_list "${archs[@]}") with BASE
 read -ra compile_for <<<"$(base_key "$base" compiles)"
 [[ " 1 ${compile_for[*]} " == *" ${CHECK:-1} "* ]] ||
 	refuse "CHECK=$CHECK: $(or_list 1 "${compile_for[@]}") with BASE=$base"
+# Print the user's name and address for git, as in "NAME <ADDRESS> DATE"; do not let git
+# guess them.
+git_identity() {
+	git -c user.useConfigOnly=true var GIT_COMMITTER_IDENT 2>/dev/null
+}
+if [[ -n ${SIGNOFF:-} ]] && command -v git >/dev/null; then
+	git_identity >/dev/null || refuse "SIGNOFF=1: git has no user.name and user.email"
+fi
 b=build/$base
 mkdir -p "$b" build/log
 
