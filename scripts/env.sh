@@ -34,6 +34,8 @@ fi
 [[ ! ${TMPDIR:-} =~ $special && -d ${TMPDIR:-/tmp} ]] || unset TMPDIR
 roots=(arch virt include Documentation tools MAINTAINERS)
 : "${CCACHE_DIR:=$top/build/ccache}"
+# Compilers run in other directories.
+[[ $CCACHE_DIR == /* ]] || CCACHE_DIR=$top/$CCACHE_DIR
 export CCACHE_DIR
 
 die() {
