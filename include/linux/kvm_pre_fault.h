@@ -42,7 +42,7 @@ struct kvm_pre_fault_batch {
 static __always_inline pteval_t kvm_host_pte(pte_t *ptep, pteval_t huge,
 					     unsigned long i)
 {
-	return ptep ? pte_val(ptep_get(ptep + i)) : huge + (i << PAGE_SHIFT);
+	return ptep ? pte_val(ptep_get_lockless(ptep + i)) : huge + (i << PAGE_SHIFT);
 }
 
 long kvm_pre_fault_host(struct kvm_vcpu *vcpu, const struct kvm_memory_slot *slot,
