@@ -5,7 +5,7 @@
  * modify valid PTEs, and does not replace a table by a block.
  *
  * virt/kvm/pre_fault_host.c copies host PTEs, up to a table at a time.  The rest is
- * mapped one page at a time.  Either way mmu_lock is held for write.
+ * mapped one page at a time.
  */
 #include <linux/kvm_host.h>
 #include <linux/kvm_pre_fault.h>
@@ -14,9 +14,28 @@
 
 #include <asm/kvm_mmu.h>
 #include <asm/kvm_pgtable.h>
+#include <asm/kvm_pre_fault_base.h>
 #include <asm/virt.h>
 
-#include "pre_fault_internal.h"
+#include "pre_fault_base.h"
+
+int pre_fault_find_leaf(struct kvm_pgtable *pgt, gpa_t gpa,
+			struct pre_fault_leaf *leaf)
+{
+	struct kvm_pgtable_walker walker = {
+		.cb	= pre_fault_visit_leaf,
+		.flags	= PRE_FAULT_WALK,
+		.arg	= leaf,
+	};
+
+	return kvm_pgtable_walk(pgt, gpa, PAGE_SIZE, &walker);
+}
+
+int pre_fault_topup(struct kvm_vcpu *vcpu)
+{
+	return kvm_mmu_topup_memory_cache(&vcpu->arch.mmu_page_cache,
+					  pre_fault_min_pages(vcpu->kvm));
+}
 
 /*
  * Return the size of the new mapping, given the size of the host's mapping and the
@@ -24,7 +43,7 @@
  * in use, as empty tables are freed.
  */
 static u64 pre_fault_size(const struct kvm_memory_slot *slot, hva_t hva,
-			  u64 host_size, u32 level)
+			  u64 host_size, int level)
 {
 	const u64 size = min(host_size, kvm_granule_size(level));
 
@@ -40,118 +59,80 @@ static u64 pre_fault_size(const struct kvm_memory_slot *slot, hva_t hva,
 }
 
 /*
- * Map @pfn, or the huge page that it is part of, unless @gpa is mapped.  Returns
- * the size of the mapping at @gpa, or -errno.  mmu_lock is held for write.
+ * Map @page, or the huge page that it is part of, unless @gpa is mapped.  Returns
+ * the size of the mapping at @gpa, or -errno.  mmu_lock is held, see
+ * kvm_pre_fault_lock().
  */
 static long pre_fault_map(struct kvm_vcpu *vcpu, const struct kvm_memory_slot *slot,
-			  gpa_t gpa, hva_t hva, kvm_pfn_t pfn, bool writable)
+			  gpa_t gpa, struct pre_fault_page *page)
 {
-	const bool device = !pfn_is_map_memory(pfn);
+	/*
+	 * Enabling dirty logging installs a new memslot and waits for SRCU readers
+	 * of the old one, before write-protecting the PTEs that they installed.
+	 */
+	const bool writable = page->writable && pre_fault_slot_writable(slot);
 	struct kvm *kvm = vcpu->kvm;
-	struct kvm_pgtable *pgt = kvm->arch.mmu.pgt;
 	struct pre_fault_leaf leaf;
+	kvm_pfn_t pfn = page->pfn;
 	u64 size = PAGE_SIZE;
 	int r;
 
-	r = pre_fault_find_leaf(pgt, gpa, &leaf);
+	r = pre_fault_find_leaf(kvm->arch.mmu.pgt, gpa, &leaf);
 	if (r)
 		return r;
 
-	if (kvm_pte_valid(*leaf.ptep))
+	if (kvm_pte_valid(leaf.pte))
 		return kvm_granule_size(leaf.level);
 
-	if (!device && !kvm_memslot_is_logging(slot)) {
-		r = kvm_user_mapping_size(kvm, hva);
+	if (page->may_block && !pre_fault_is_logging(slot)) {
+		r = kvm_user_mapping_size(kvm, page->hva);
 		if (r < 0)
 			return r;
-		size = pre_fault_size(slot, hva, r, leaf.level);
+		size = pre_fault_size(slot, page->hva, r, leaf.level);
 		pfn = ALIGN_DOWN(pfn, size >> PAGE_SHIFT);
 	}
 
-	if (!device) {
-		r = kvm_sanitise_mte_tags(kvm, pfn, size);
-		if (r)
-			return r;
-	}
+	r = pre_fault_sanitise_tags(kvm, page, pfn, size);
+	if (r)
+		return r;
 
-	r = kvm_pgtable_stage2_map(pgt, ALIGN_DOWN(gpa, size), size,
-				   __pfn_to_phys(pfn),
-				   pre_fault_prot(writable, device),
-				   &vcpu->arch.mmu_page_cache);
+	r = pre_fault_stage2_map(vcpu, ALIGN_DOWN(gpa, size), size,
+				 __pfn_to_phys(pfn),
+				 pre_fault_prot(writable, page->type));
 	if (r)
 		return r;
 
 	/* In a slot with dirty logging nothing is writable. */
 	if (writable)
-		kvm_set_pfn_dirty(pfn);
+		pre_fault_set_dirty(page);
 	vcpu->stat.pf_prefaulted += size >> PAGE_SHIFT;
 
 	return size;
 }
 
-/* A guest with MTE can access a page's tags: reject shared mappings. */
-static int pre_fault_check_mte(struct kvm *kvm, hva_t hva, kvm_pfn_t pfn)
-{
-	struct vm_area_struct *vma;
-	int r = -EFAULT;
-
-	if (!kvm_has_mte(kvm) || !pfn_is_map_memory(pfn))
-		return 0;
-
-	if (mmap_read_lock_killable(kvm->mm))
-		return -EINTR;
-
-	vma = vma_lookup(kvm->mm, hva);
-	if (vma && !(vma->vm_flags & VM_SHARED))
-		r = 0;
-	mmap_read_unlock(kvm->mm);
-
-	return r;
-}
-
 /* Returns the size of the mapping at @gpa, 0 to try again, or -errno. */
-static long pre_fault_page(struct kvm_vcpu *vcpu, const struct kvm_memory_slot *slot,
+static long pre_fault_page(struct kvm_vcpu *vcpu, struct kvm_memory_slot *slot,
 			   gpa_t gpa)
 {
 	struct kvm *kvm = vcpu->kvm;
-	unsigned long mmu_seq;
-	bool writable;
-	kvm_pfn_t pfn;
-	hva_t hva;
+	struct pre_fault_page page;
 	long r;
 
-	mmu_seq = READ_ONCE(kvm->mmu_invalidate_seq);
-	/* Before the host's page tables are read, see mmu_invalidate_retry(). */
-	smp_rmb();
-
-	r = kvm_pre_fault_pfn(kvm, slot, gpa_to_gfn(gpa), &pfn, &writable, &hva);
+	r = pre_fault_lookup(kvm, slot, gpa_to_gfn(gpa), &page);
 	if (r)
-		return r;
+		return r == -EAGAIN ? 0 : r;
 
-	r = pre_fault_check_mte(kvm, hva, pfn);
-	if (r)
-		goto out_release;
-
-	/*
-	 * Enabling dirty logging installs a new memslot and waits for SRCU readers
-	 * of the old one, before write-protecting the PTEs that they installed.
-	 */
-	writable = writable && pre_fault_slot_writable(slot);
-
-	write_lock(&kvm->mmu_lock);
-	if (mmu_invalidate_retry(kvm, mmu_seq))
+	kvm_pre_fault_lock(kvm);
+	if (mmu_invalidate_retry(kvm, page.mmu_seq))
 		r = 0;
 	else
-		r = pre_fault_map(vcpu, slot, gpa, hva, pfn, writable);
-	write_unlock(&kvm->mmu_lock);
+		r = pre_fault_map(vcpu, slot, gpa, &page);
+	kvm_pre_fault_unlock(kvm);
 
-	/* The host unmapped the page: try again, as that is no error. */
-	if (r == -EAGAIN)
-		r = 0;
+	pre_fault_release(&page);
 
-out_release:
-	kvm_release_pfn_clean(pfn);
-	return r;
+	/* The host unmapped the page, or another vCPU mapped it: this is no error. */
+	return r == -EAGAIN ? 0 : r;
 }
 
 /*
@@ -176,8 +157,7 @@ static long pre_fault_step(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
 	if (slot->flags & KVM_MEMSLOT_INVALID)
 		return -EAGAIN;
 
-	/* With MTE, each page's tags have to be sanitised. */
-	if (!kvm_has_mte(kvm)) {
+	if (pre_fault_may_batch(kvm, slot)) {
 		r = kvm_pre_fault_host(vcpu, slot, gpa_to_gfn(gpa),
 				       size >> PAGE_SHIFT);
 		if (r)
@@ -201,8 +181,8 @@ static long pre_fault_step(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
  * inside an SRCU read section of kvm->srcu, with no MMU lock held.
  *
  * Returns the number of bytes that are mapped, or -errno: -EAGAIN if the memslot is
- * being deleted or moved, -EFAULT if the host memory can't be read, or is shared
- * and the VM has MTE, -EHWPOISON, -EINTR, -ENOENT without a memslot, -ENOEXEC before
+ * being deleted or moved, -EFAULT if the host memory can't be read, or not be used
+ * for a VM with MTE, -EHWPOISON, -EINTR, -ENOENT without a memslot, -ENOEXEC before
  * KVM_ARM_VCPU_INIT, -ENOMEM, -EOPNOTSUPP in protected mode.
  */
 long kvm_arch_vcpu_pre_fault_memory(struct kvm_vcpu *vcpu,
@@ -213,7 +193,7 @@ long kvm_arch_vcpu_pre_fault_memory(struct kvm_vcpu *vcpu,
 	if (is_protected_kvm_enabled())
 		return -EOPNOTSUPP;
 
-	if (vcpu->arch.target < 0)
+	if (!pre_fault_vcpu_initialized(vcpu))
 		return -ENOEXEC;
 
 	for (;;) {

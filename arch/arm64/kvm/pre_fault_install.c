@@ -2,8 +2,7 @@
 /*
  * KVM_PRE_FAULT_MEMORY for arm64: install a table of PTEs from host PTEs.
  * See virt/kvm/pre_fault_host.c for why reading the host PTEs is safe.
- *
- * mmu_lock is held for write, so that only the CPUs walk stage-2 meanwhile.
+ * See kvm_pre_fault_lock() for what may change stage-2 meanwhile.
  */
 #include <linux/kvm_host.h>
 #include <linux/kvm_pre_fault.h>
@@ -14,7 +13,7 @@
 #include <asm/kvm_mmu.h>
 #include <asm/kvm_pgtable.h>
 
-#include "pre_fault_internal.h"
+#include "pre_fault_base.h"
 
 /* PTEs without an address, read-only and writable; 0 if not made yet */
 struct pre_fault_templates {
@@ -27,32 +26,33 @@ static pte_t host_pte(const struct kvm_pre_fault_span *span, unsigned int i)
 }
 
 /* Mark the page dirty now, as KVM does not report the guest's writes later. */
-static void set_dirty(pte_t pte, bool writable)
+static bool host_writable(pte_t host)
 {
-	if (writable && !pte_dirty(pte))
-		kvm_set_pfn_dirty(pte_pfn(pte));
+	return pte_write(host) &&
+	       (pte_dirty(host) || pre_fault_may_write_clean_page(pte_pfn(host)));
 }
 
-/* Map a page with kvm_pgtable_stage2_map() and save its attributes as template. */
+/*
+ * Map a page with kvm_pgtable_stage2_map() and save its attributes as template.  If
+ * another vCPU has changed the PTE since, e.g. made it writable, do without.
+ */
 static int map_first(struct kvm_vcpu *vcpu, gpa_t gpa, pte_t host, bool writable,
 		     struct pre_fault_templates *t)
 {
-	struct kvm_pgtable *pgt = vcpu->kvm->arch.mmu.pgt;
-	kvm_pte_t pte;
+	const enum kvm_pgtable_prot prot = pre_fault_prot(writable, 0);
+	struct pre_fault_leaf leaf;
 	int r;
 
-	r = kvm_pgtable_stage2_map(pgt, gpa, PAGE_SIZE, __pte_to_phys(host),
-				   pre_fault_prot(writable, false),
-				   &vcpu->arch.mmu_page_cache);
+	r = pre_fault_stage2_map(vcpu, gpa, PAGE_SIZE, __pte_to_phys(host), prot);
 	if (r)
 		return r;
 
-	set_dirty(host, writable);
 	vcpu->stat.pf_prefaulted++;
 
-	r = kvm_pgtable_get_leaf(pgt, gpa, &pte, NULL);
-	if (!r)
-		t->pte[writable] = pte & ~PTE_ADDR_MASK;
+	r = pre_fault_find_leaf(vcpu->kvm->arch.mmu.pgt, gpa, &leaf);
+	if (!r && leaf.level == PRE_FAULT_LAST_LEVEL && kvm_pte_valid(leaf.pte) &&
+	    kvm_pgtable_stage2_pte_prot(leaf.pte) == prot)
+		t->pte[writable] = pre_fault_pte_attr(leaf.pte);
 
 	return r;
 }
@@ -66,9 +66,16 @@ static unsigned int fill_span(const struct kvm_pre_fault_batch *b, gpa_t gpa,
 			      kvm_pte_t *ptep, struct pre_fault_templates *t)
 {
 	const bool slot_w = pre_fault_slot_writable(b->slot);
+	struct page *table = virt_to_page(ptep);
 	unsigned int i, filled = 0;
 	bool writable;
 	pte_t pte;
+
+	/*
+	 * Each PTE in use has a reference to its table.  Take it first: another vCPU
+	 * may replace a PTE, and drop its reference, as soon as the PTE is set.
+	 */
+	page_ref_add(table, span->npages);
 
 	for (i = 0; i < span->npages; i++) {
 		if (kvm_pte_valid(READ_ONCE(ptep[i])))
@@ -78,7 +85,7 @@ static unsigned int fill_span(const struct kvm_pre_fault_batch *b, gpa_t gpa,
 		if (!kvm_host_pte_usable(pte_val(pte)))
 			break;
 
-		writable = slot_w && pte_write(pte);
+		writable = slot_w && host_writable(pte);
 		if (!t->pte[writable]) {
 			if (map_first(b->vcpu, gpa + ((gpa_t)i << PAGE_SHIFT), pte,
 				      writable, t))
@@ -92,18 +99,20 @@ static unsigned int fill_span(const struct kvm_pre_fault_batch *b, gpa_t gpa,
 		 * needs no maintenance.
 		 */
 		__clean_dcache_guest_page(__va(__pte_to_phys(pte)), PAGE_SIZE);
-		/* Set the PTE after the cleaning: the guest must not read stale data. */
-		smp_store_release(ptep + i, t->pte[writable] |
-				  (pte_val(pte) & PTE_ADDR_MASK));
-		set_dirty(pte, writable);
-		filled++;
+		if (pre_fault_set_pte(ptep + i,
+				      t->pte[writable] | pre_fault_pte_addr(pte)))
+			filled++;
+		else if (!kvm_pte_valid(READ_ONCE(ptep[i])))
+			break;
 	}
 
-	/* Each PTE in use has a reference to its table. */
-	if (filled) {
-		page_ref_add(virt_to_page(ptep), filled);
+	/*
+	 * The surplus is not visible: references are checked with mmu_lock held for
+	 * write, or after the RCU grace period of a table that is replaced.
+	 */
+	page_ref_sub(table, span->npages - filled);
+	if (filled)
 		dsb(ishst);
-	}
 	b->vcpu->stat.pf_prefaulted += filled;
 
 	return i;
@@ -122,28 +131,30 @@ unsigned int kvm_arch_pre_fault_install(struct kvm_pre_fault_batch *b)
 	struct pre_fault_templates t = {};
 	struct pre_fault_leaf leaf;
 	unsigned int n = 0, filled;
+	bool slot_w;
 	pte_t pte;
 	u64 rest;
 
 	if (pre_fault_find_leaf(pgt, gpa, &leaf))
 		return 0;
 
-	if (leaf.level < KVM_PGTABLE_MAX_LEVELS - 1) {
-		if (kvm_pte_valid(*leaf.ptep)) {
+	if (leaf.level < PRE_FAULT_LAST_LEVEL) {
+		if (kvm_pte_valid(leaf.pte)) {
 			rest = pre_fault_rest_of(kvm_granule_size(leaf.level), gpa);
 			return min_t(u64, b->npages, rest >> PAGE_SHIFT);
 		}
 
 		/* Leave a block to the one-page path. */
-		if (!span->ptep && !kvm_memslot_is_logging(b->slot) &&
+		if (!span->ptep && !pre_fault_is_logging(b->slot) &&
 		    kvm_supports_stage2_huge_mapping(b->slot, b->hva, PMD_SIZE))
 			return 0;
 
 		/* Mapping the first page allocates the table. */
 		pte = host_pte(span, 0);
-		if (map_first(b->vcpu, gpa, pte,
-			      pre_fault_slot_writable(b->slot) && pte_write(pte), &t) ||
-		    pre_fault_find_leaf(pgt, gpa, &leaf))
+		slot_w = pre_fault_slot_writable(b->slot);
+		if (map_first(b->vcpu, gpa, pte, slot_w && host_writable(pte), &t) ||
+		    pre_fault_find_leaf(pgt, gpa, &leaf) ||
+		    leaf.level < PRE_FAULT_LAST_LEVEL)
 			return 0;
 	}
 

@@ -7,10 +7,21 @@
 #include <linux/mm.h>
 #include <linux/sizes.h>
 
-/* Require a host PTE to map user memory and a normal page. */
-#define KVM_HOST_PTE_CHECK	(PTE_VALID | PTE_USER | PTE_SPECIAL | PTE_DEVMAP)
-#define KVM_HOST_PTE_NORMAL	(PTE_VALID | PTE_USER)
-#define KVM_HOST_PTE_ZERO	(PTE_VALID | PTE_USER | PTE_SPECIAL)
+#include <asm/kvm_pre_fault_base.h>
+
+/* Kernels without this bit need no check: VMAs of device memory are rejected. */
+#ifndef PTE_DEVMAP
+#define PTE_DEVMAP	0
+#endif
+
+/*
+ * Require a host PTE to map user memory and a normal page.  PTE_PXN is set for all
+ * user memory except guarded control stacks, which the guest must not write to.
+ */
+#define KVM_HOST_PTE_CHECK	(PTE_VALID | PTE_USER | PTE_PXN | PTE_SPECIAL | \
+				 PTE_DEVMAP)
+#define KVM_HOST_PTE_NORMAL	(PTE_VALID | PTE_USER | PTE_PXN)
+#define KVM_HOST_PTE_ZERO	(KVM_HOST_PTE_NORMAL | PTE_SPECIAL)
 
 /* Reject special PTEs other than that of the zero page. */
 static inline bool kvm_host_pte_usable(pteval_t pte)
@@ -38,18 +49,8 @@ static inline pteval_t kvm_host_pmd_to_pte(pmd_t pmd, hva_t hva)
  */
 static inline unsigned int kvm_pre_fault_max_pages(void)
 {
-	return cpus_have_const_cap(ARM64_HAS_STAGE2_FWB) ? PTRS_PER_PTE :
+	return cpus_have_final_cap(ARM64_HAS_STAGE2_FWB) ? PTRS_PER_PTE :
 							   SZ_256K >> PAGE_SHIFT;
-}
-
-static inline void kvm_pre_fault_lock(struct kvm *kvm)
-{
-	write_lock(&kvm->mmu_lock);
-}
-
-static inline void kvm_pre_fault_unlock(struct kvm *kvm)
-{
-	write_unlock(&kvm->mmu_lock);
 }
 
 #endif /* __ARM64_KVM_PRE_FAULT_H__ */
