@@ -8,7 +8,7 @@
 /* Report an unexpected exception of the guest. */
 static void guest_exception(struct ex_regs *regs)
 {
-	ucall(UCALL_UNHANDLED, 4, read_sysreg(esr_el1) >> ESR_EC_SHIFT,
+	ucall(UCALL_UNHANDLED, 4, ESR_ELx_EC(read_sysreg(esr_el1)),
 	      read_sysreg(esr_el1), regs->pc, read_sysreg(far_el1));
 }
 
@@ -18,7 +18,7 @@ void vm_arch_make(struct kvm_vm *vm)
 
 	vm_init_descriptor_tables(vm);
 	virt_map(vm, PF_MMIO_GPA, PF_MMIO_GPA, 1);
-	for (i = 0; i < ESR_EC_NUM; i++)
+	for (i = 0; i <= ESR_ELx_EC_MAX; i++)
 		vm_install_sync_handler(vm, VECTOR_SYNC_CURRENT, i,
 					guest_exception);
 }

@@ -102,4 +102,9 @@ static inline void vmx_prepare_l2(struct vmx_pages *vmx, void *rip, u64 root)
 
 #endif /* __x86_64__ */
 
+#ifdef __aarch64__
+#define ESR_ELx_EC_MAX		(ESR_EC_NUM - 1)
+#define ESR_ELx_EC(esr)		((esr) >> ESR_EC_SHIFT & ESR_EC_MASK)
+#endif
+
 #endif /* SELFTEST_KVM_PRE_FAULT_BASE_H */
