@@ -8,8 +8,8 @@
  *
  * <asm/kvm_pre_fault.h> provides:
  *
- * - kvm_host_pte_usable(), kvm_host_pmd_is_huge(), kvm_host_pmd_to_pte():
- *   predicates for host PTEs, inlined into the loops that read them
+ * - kvm_host_read_pte(), kvm_host_pte_usable(), kvm_host_pmd_is_huge(),
+ *   kvm_host_pmd_to_pte(): helpers for host PTEs, inlined into the loops that read them
  * - kvm_pre_fault_max_pages(): the most pages to map per hold of mmu_lock
  * - kvm_pre_fault_lock(), kvm_pre_fault_unlock(): mmu_lock, for read or write
  */
@@ -42,7 +42,7 @@ struct kvm_pre_fault_batch {
 static __always_inline pteval_t kvm_host_pte(pte_t *ptep, pteval_t huge,
 					     unsigned long i)
 {
-	return ptep ? pte_val(ptep_get_lockless(ptep + i)) : huge + (i << PAGE_SHIFT);
+	return ptep ? kvm_host_read_pte(ptep + i) : huge + (i << PAGE_SHIFT);
 }
 
 long kvm_pre_fault_host(struct kvm_vcpu *vcpu, const struct kvm_memory_slot *slot,

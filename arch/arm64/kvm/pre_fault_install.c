@@ -15,9 +15,16 @@
 
 #include "pre_fault_base.h"
 
-/* PTEs without an address, read-only and writable; 0 if not made yet */
+/* The bits of a host PTE that decide if and how its page is mapped */
+#define HOST_PTE_CLASS	(KVM_HOST_PTE_CHECK | PTE_WRITE | PTE_RDONLY | PTE_DIRTY)
+
+/* PTEs without an address; 0 if not made yet */
 struct pre_fault_templates {
+	/* Read-only and writable */
 	kvm_pte_t pte[2];
+	/* The one for all host PTEs of this class, or 0 and 0 */
+	kvm_pte_t for_class;
+	pteval_t class;
 };
 
 static pte_t host_pte(const struct kvm_pre_fault_span *span, unsigned int i)
@@ -25,11 +32,25 @@ static pte_t host_pte(const struct kvm_pre_fault_span *span, unsigned int i)
 	return __pte(kvm_host_pte(span->ptep, span->huge, i));
 }
 
-/* Mark the page dirty now, as KVM does not report the guest's writes later. */
-static bool host_writable(pte_t host)
+/*
+ * Return true if the guest may write to the page of @host, the span's PTE @i.  Mark the
+ * page dirty, as KVM does not report the guest's writes later.
+ */
+static bool host_writable(const struct kvm_pre_fault_span *span, unsigned int i,
+			  pte_t host)
 {
-	return pte_write(host) &&
-	       (pte_dirty(host) || pre_fault_may_write_clean_page(pte_pfn(host)));
+	if (!pte_write(host))
+		return false;
+
+	if (pte_dirty(host))
+		return true;
+
+	/* The Dirty bit of a contiguous block may be in another PTE. */
+	if (pte_cont(host) && span->ptep &&
+	    pte_dirty(ptep_get_lockless(span->ptep + i)))
+		return true;
+
+	return pre_fault_may_write_clean_page(pte_pfn(host));
 }
 
 /*
@@ -58,6 +79,37 @@ static int map_first(struct kvm_vcpu *vcpu, gpa_t gpa, pte_t host, bool writable
 }
 
 /*
+ * Return the template for @pte, the span's PTE @i.  Return 0 if the page can't be mapped,
+ * or if it was mapped to make the template.
+ */
+static kvm_pte_t get_template(const struct kvm_pre_fault_batch *b, gpa_t gpa,
+			      const struct kvm_pre_fault_span *span, unsigned int i,
+			      pte_t pte, struct pre_fault_templates *t)
+{
+	const bool slot_w = pre_fault_slot_writable(b->slot);
+	bool writable;
+
+	t->class = 0;
+	t->for_class = 0;
+	if (!kvm_host_pte_usable(pte_val(pte)))
+		return 0;
+
+	writable = slot_w && host_writable(span, i, pte);
+	if (!t->pte[writable]) {
+		map_first(b->vcpu, gpa, pte, writable, t);
+		return 0;
+	}
+
+	/* Look at each special page, and at each page that is to be marked dirty. */
+	if (!pte_special(pte) && (!slot_w || !pte_write(pte) || pte_dirty(pte))) {
+		t->class = pte_val(pte) & HOST_PTE_CLASS;
+		t->for_class = t->pte[writable];
+	}
+
+	return t->pte[writable];
+}
+
+/*
  * Fill the gaps of a table, from the PTE of the span's first page on.  Returns the
  * number of pages that are mapped, from the first one on.
  */
@@ -65,10 +117,9 @@ static unsigned int fill_span(const struct kvm_pre_fault_batch *b, gpa_t gpa,
 			      const struct kvm_pre_fault_span *span,
 			      kvm_pte_t *ptep, struct pre_fault_templates *t)
 {
-	const bool slot_w = pre_fault_slot_writable(b->slot);
 	struct page *table = virt_to_page(ptep);
 	unsigned int i, filled = 0;
-	bool writable;
+	kvm_pte_t template;
 	pte_t pte;
 
 	/*
@@ -82,27 +133,26 @@ static unsigned int fill_span(const struct kvm_pre_fault_batch *b, gpa_t gpa,
 			continue;
 
 		pte = host_pte(span, i);
-		if (!kvm_host_pte_usable(pte_val(pte)))
-			break;
-
-		writable = slot_w && host_writable(pte);
-		if (!t->pte[writable]) {
-			if (map_first(b->vcpu, gpa + ((gpa_t)i << PAGE_SHIFT), pte,
-				      writable, t))
-				break;
-			continue;
-		}
+		template = t->for_class;
+		if ((pte_val(pte) & HOST_PTE_CLASS) != t->class)
+			template = get_template(b, gpa + ((gpa_t)i << PAGE_SHIFT), span,
+						i, pte, t);
 
 		/*
 		 * Do what kvm_pgtable_stage2_map() does for a PTE that is not
 		 * valid.  The page is executable only if the instruction cache
 		 * needs no maintenance.
 		 */
-		__clean_dcache_guest_page(__va(__pte_to_phys(pte)), PAGE_SIZE);
-		if (pre_fault_set_pte(ptep + i,
-				      t->pte[writable] | pre_fault_pte_addr(pte)))
-			filled++;
-		else if (!kvm_pte_valid(READ_ONCE(ptep[i])))
+		if (template) {
+			__clean_dcache_guest_page(__va(__pte_to_phys(pte)), PAGE_SIZE);
+			if (pre_fault_set_pte(ptep + i, template |
+							pre_fault_pte_addr(pte))) {
+				filled++;
+				continue;
+			}
+		}
+
+		if (!kvm_pte_valid(READ_ONCE(ptep[i])))
 			break;
 	}
 
@@ -131,8 +181,6 @@ unsigned int kvm_arch_pre_fault_install(struct kvm_pre_fault_batch *b)
 	struct pre_fault_templates t = {};
 	struct pre_fault_leaf leaf;
 	unsigned int n = 0, filled;
-	bool slot_w;
-	pte_t pte;
 	u64 rest;
 
 	if (pre_fault_find_leaf(pgt, gpa, &leaf))
@@ -149,11 +197,9 @@ unsigned int kvm_arch_pre_fault_install(struct kvm_pre_fault_batch *b)
 		    kvm_supports_stage2_huge_mapping(b->slot, b->hva, PMD_SIZE))
 			return 0;
 
-		/* Mapping the first page allocates the table. */
-		pte = host_pte(span, 0);
-		slot_w = pre_fault_slot_writable(b->slot);
-		if (map_first(b->vcpu, gpa, pte, slot_w && host_writable(pte), &t) ||
-		    pre_fault_find_leaf(pgt, gpa, &leaf) ||
+		/* The first template maps a page, which allocates the table. */
+		get_template(b, gpa, span, 0, host_pte(span, 0), &t);
+		if (pre_fault_find_leaf(pgt, gpa, &leaf) ||
 		    leaf.level < PRE_FAULT_LAST_LEVEL)
 			return 0;
 	}

@@ -23,6 +23,15 @@
 #define KVM_HOST_PTE_NORMAL	(PTE_VALID | PTE_USER | PTE_PXN)
 #define KVM_HOST_PTE_ZERO	(KVM_HOST_PTE_NORMAL | PTE_SPECIAL)
 
+/*
+ * Ignore that the Accessed and Dirty bits of a contiguous block may be in any of its
+ * PTEs: collecting them for each PTE would read all PTEs of the block each time.
+ */
+static inline pteval_t kvm_host_read_pte(pte_t *ptep)
+{
+	return pte_val(READ_ONCE(*ptep));
+}
+
 /* Reject special PTEs other than that of the zero page. */
 static inline bool kvm_host_pte_usable(pteval_t pte)
 {

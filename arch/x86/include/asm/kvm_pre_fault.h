@@ -24,6 +24,11 @@
 				 _PAGE_PCD | _PAGE_PAT_LARGE)
 #define KVM_HOST_PMD_HUGE	(_PAGE_PRESENT | _PAGE_USER | _PAGE_PSE)
 
+static __always_inline pteval_t kvm_host_read_pte(pte_t *ptep)
+{
+	return pte_val(ptep_get(ptep));
+}
+
 /* Reject special PTEs other than that of the zero page. */
 static __always_inline bool kvm_host_pte_is_zero(pteval_t pte)
 {

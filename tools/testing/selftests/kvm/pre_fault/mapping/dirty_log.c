@@ -169,6 +169,7 @@ static struct kvm_vcpu *ring_vcpu(void)
 
 	vm_enable_dirty_ring(vm, RING_BYTES);
 	vcpu = vm_vcpu_add(vm, 0, pf_guest_main);
+	kvm_arch_vm_finalize_vcpus(vm);
 	pf_guest_map(vm);
 	vcpu_args_set(vcpu, 1, 0ul);
 	vcpu_run(vcpu);
