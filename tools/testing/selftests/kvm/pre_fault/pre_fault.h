@@ -184,6 +184,10 @@ struct kvm_vm *pf_guest_vm(unsigned int nr_vcpus, struct kvm_vcpu *vcpus[]);
 struct kvm_vcpu *pf_guest_vcpu(void);
 /* The same, with @mem in TEST_SLOT at TEST_GPA */
 struct kvm_vcpu *pf_memory_vcpu(uint32_t flags, void *mem, uint64_t size);
+void pf_add_slot(struct kvm_vm *vm, uint32_t slot, uint64_t gpa, uint64_t size,
+		 void *mem);
+/* Delete TEST_SLOT, and create it again. */
+void pf_renew_slot(struct kvm_vm *vm, uint64_t size, void *mem);
 /* The parts of pf_guest_vm(), for a VM and vCPUs that the caller creates */
 void pf_guest_map(struct kvm_vm *vm);
 void pf_guest_main(uint64_t id);
@@ -375,6 +379,9 @@ struct pf_memory_type {
 };
 
 extern const struct pf_memory_type pf_memory_types[NR_PF_MEMORY];
+
+/* Create a VM with a guest, and with new memory of that type in TEST_SLOT. */
+struct kvm_vcpu *pf_vcpu_with(enum pf_memory memory, uint64_t size);
 
 static inline void *pf_mem(enum pf_memory memory, size_t size, uint64_t seed)
 {

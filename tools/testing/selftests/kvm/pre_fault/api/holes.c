@@ -9,11 +9,6 @@
 #define SIZE		(NR_PAGES * PAGE_SIZE)
 #define HOLE		(4 * PAGE_SIZE)
 
-static void add_slot(struct kvm_vm *vm, uint32_t slot, uint64_t gpa, void *mem)
-{
-	vm_set_user_memory_region(vm, slot, 0, gpa, SIZE, mem);
-}
-
 /* The errno is the same before the VM has any memory. */
 static void enoent_no_slot_at_all(void)
 {
@@ -26,7 +21,7 @@ static void enoent_no_slot_at_all(void)
 		pf_expect(vcpu, TEST_GPA, SIZE, ENOENT, 0);
 		pf_expect(vcpu, 0, PAGE_SIZE, ENOENT, 0);
 	}
-	add_slot(vcpu->vm, TEST_SLOT, TEST_GPA, pf_mem(PF_ANON, SIZE, 0));
+	pf_add_slot(vcpu->vm, TEST_SLOT, TEST_GPA, SIZE, pf_mem(PF_ANON, SIZE, 0));
 	pf_map(vcpu, TEST_GPA, SIZE);
 }
 
@@ -35,7 +30,7 @@ static void enoent_no_slot(void)
 	struct kvm_vcpu *vcpu = pf_guest_vcpu();
 	struct pf_stats before, d;
 
-	add_slot(vcpu->vm, TEST_SLOT, TEST_GPA, pf_mem(PF_ANON, SIZE, 0));
+	pf_add_slot(vcpu->vm, TEST_SLOT, TEST_GPA, SIZE, pf_mem(PF_ANON, SIZE, 0));
 
 	before = pf_stats(vcpu);
 	pf_expect(vcpu, TEST_GPA + SIZE, PAGE_SIZE, ENOENT, 0);
@@ -54,8 +49,8 @@ static void enoent_hole(void)
 	uint64_t gpa2 = TEST_GPA + SIZE + HOLE;
 	void *mem = pf_mem(PF_ANON, 2 * SIZE + HOLE, 3);
 
-	add_slot(vcpu->vm, TEST_SLOT, TEST_GPA, mem);
-	add_slot(vcpu->vm, TEST_SLOT2, gpa2, mem + SIZE + HOLE);
+	pf_add_slot(vcpu->vm, TEST_SLOT, TEST_GPA, SIZE, mem);
+	pf_add_slot(vcpu->vm, TEST_SLOT2, gpa2, SIZE, mem + SIZE + HOLE);
 
 	pf_expect(vcpu, TEST_GPA, 2 * SIZE + HOLE, 0, SIZE);
 	pf_expect(vcpu, TEST_GPA + SIZE, SIZE + HOLE, ENOENT, 0);
@@ -102,8 +97,8 @@ static void mmio_not_cached(void)
 	pf_expect(vcpu, gpa2, SIZE, ENOENT, 0);
 
 	/* Add memory where the guest saw MMIO, and where only a pre-fault was tried. */
-	add_slot(vcpu->vm, TEST_SLOT, TEST_GPA, mem);
-	add_slot(vcpu->vm, TEST_SLOT2, gpa2, mem + SIZE);
+	pf_add_slot(vcpu->vm, TEST_SLOT, TEST_GPA, SIZE, mem);
+	pf_add_slot(vcpu->vm, TEST_SLOT2, gpa2, SIZE, mem + SIZE);
 	pf_guest_check(vcpu, gpa2, NR_PAGES, 6);
 	pf_map(vcpu, TEST_GPA, SIZE);
 	pf_guest_no_fault(vcpu, PF_READ, TEST_GPA, NR_PAGES, 6, NR_PAGES);

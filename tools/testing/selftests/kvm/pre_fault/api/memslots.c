@@ -15,11 +15,6 @@
 #define BYTES(pages)	((pages) * PAGE_SIZE)
 #define PATIENCE	10
 
-static void add_slot(struct kvm_vm *vm, uint32_t slot, uint64_t gpa, void *mem)
-{
-	vm_set_user_memory_region(vm, slot, 0, gpa, SIZE, mem);
-}
-
 /* Memory of one memslot next to the other's, in the opposite order of hva. */
 static void slot_boundary(void)
 {
@@ -29,8 +24,8 @@ static void slot_boundary(void)
 
 	for (i = 0; i < 3; i++) {
 		pf_fill(mem + (2 - i) * SIZE, TEST_GPA + i * SIZE, SIZE, 4);
-		add_slot(vcpu->vm, TEST_SLOT + i, TEST_GPA + i * SIZE,
-			 mem + (2 - i) * SIZE);
+		pf_add_slot(vcpu->vm, TEST_SLOT + i, TEST_GPA + i * SIZE, SIZE,
+			    mem + (2 - i) * SIZE);
 	}
 
 	pf_map(vcpu, TEST_GPA, 3 * SIZE);
@@ -60,7 +55,7 @@ static void slot_boundary_in_huge_page(void)
 	void *mem = pf_mem(PF_THP, SZ_2M, 5);
 	struct pf_stats before, d;
 
-	add_slot(vcpu->vm, TEST_SLOT, TEST_GPA + SIZE, mem + SIZE);
+	pf_add_slot(vcpu->vm, TEST_SLOT, TEST_GPA + SIZE, SIZE, mem + SIZE);
 
 	before = pf_stats(vcpu);
 	pf_expect(vcpu, TEST_GPA, SZ_2M, ENOENT, 0);

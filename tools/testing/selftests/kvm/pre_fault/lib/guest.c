@@ -193,6 +193,23 @@ struct kvm_vcpu *pf_memory_vcpu(uint32_t flags, void *mem, uint64_t size)
 	return vcpu;
 }
 
+struct kvm_vcpu *pf_vcpu_with(enum pf_memory memory, uint64_t size)
+{
+	return pf_memory_vcpu(0, pf_mem(memory, size, 1), size);
+}
+
+void pf_add_slot(struct kvm_vm *vm, uint32_t slot, uint64_t gpa, uint64_t size,
+		 void *mem)
+{
+	vm_set_user_memory_region(vm, slot, 0, gpa, size, mem);
+}
+
+void pf_renew_slot(struct kvm_vm *vm, uint64_t size, void *mem)
+{
+	pf_add_slot(vm, TEST_SLOT, TEST_GPA, 0, NULL);
+	pf_add_slot(vm, TEST_SLOT, TEST_GPA, size, mem);
+}
+
 struct pf_stats pf_guest_stats(struct kvm_vcpu *vcpu, enum pf_op op,
 			       uint64_t gpa, uint64_t npages, uint64_t seed)
 {

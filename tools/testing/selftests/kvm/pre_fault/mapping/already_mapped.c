@@ -9,11 +9,6 @@
 #define SIZE		(2 * SZ_2M)
 #define NR_PAGES	(SIZE / PAGE_SIZE)
 
-static struct kvm_vcpu *vcpu_with_memory(enum pf_memory memory)
-{
-	return pf_memory_vcpu(0, pf_mem(memory, SIZE, 1), SIZE);
-}
-
 void mapping_changes_nothing(struct kvm_vcpu *vcpu, uint64_t gpa, uint64_t size)
 {
 	struct pf_stats before = pf_stats(vcpu), after;
@@ -32,7 +27,7 @@ void mapping_changes_nothing(struct kvm_vcpu *vcpu, uint64_t gpa, uint64_t size)
 /* SPTEs keep the writable and the Accessed bit: the guest takes no fault. */
 static void check_written(enum pf_memory memory)
 {
-	struct kvm_vcpu *vcpu = vcpu_with_memory(memory);
+	struct kvm_vcpu *vcpu = pf_vcpu_with(memory, SIZE);
 
 	pf_guest(vcpu, PF_WRITE, TEST_GPA, NR_PAGES, 2);
 	mapping_changes_nothing(vcpu, TEST_GPA, SIZE);
@@ -53,7 +48,7 @@ static void existing_untouched_2m(void)
 /* A pre-fault does not replace a read-only SPTE. */
 static void existing_untouched_read_only(void)
 {
-	struct kvm_vcpu *vcpu = vcpu_with_memory(PF_FILE_NEW);
+	struct kvm_vcpu *vcpu = pf_vcpu_with(PF_FILE_NEW, SIZE);
 
 	pf_guest_check(vcpu, TEST_GPA, NR_PAGES, 1);
 	mapping_changes_nothing(vcpu, TEST_GPA, SIZE);
@@ -62,7 +57,7 @@ static void existing_untouched_read_only(void)
 
 static void pre_fault_twice(void)
 {
-	struct kvm_vcpu *vcpu = vcpu_with_memory(PF_ANON);
+	struct kvm_vcpu *vcpu = pf_vcpu_with(PF_ANON, SIZE);
 
 	pf_map(vcpu, TEST_GPA, SIZE);
 	mapping_changes_nothing(vcpu, TEST_GPA, SIZE);
@@ -77,7 +72,7 @@ static void pre_fault_twice(void)
  */
 static void existing_partly(void)
 {
-	struct kvm_vcpu *vcpu = vcpu_with_memory(PF_ANON);
+	struct kvm_vcpu *vcpu = pf_vcpu_with(PF_ANON, SIZE);
 	struct pf_stats before, d;
 	uint64_t i, missing, untouched = NR_PAGES;
 

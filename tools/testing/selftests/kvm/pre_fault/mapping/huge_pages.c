@@ -11,11 +11,6 @@
 #define SIZE		(2 * SZ_2M)
 #define NR_PAGES	(SIZE / PAGE_SIZE)
 
-static struct kvm_vcpu *vcpu_with_memory(enum pf_memory memory)
-{
-	return pf_memory_vcpu(0, pf_mem(memory, SIZE, 1), SIZE);
-}
-
 static void guest_takes_no_fault_anon_thp(void)
 {
 	mapping_check_like_guest(PF_THP, SIZE);
@@ -55,7 +50,7 @@ static void maps_1g_page(void)
 
 static void existing_2m_not_demoted(void)
 {
-	struct kvm_vcpu *vcpu = vcpu_with_memory(pf_huge);
+	struct kvm_vcpu *vcpu = pf_vcpu_with(pf_huge, SIZE);
 	struct pf_stats d;
 
 	d = pf_guest_stats(vcpu, PF_WRITE, TEST_GPA, NR_PAGES, 2);
@@ -70,7 +65,7 @@ static void existing_2m_not_demoted(void)
 /* A huge mapping may exceed the range; the reported progress does not. */
 static void sub_range_of_huge_page(void)
 {
-	struct kvm_vcpu *vcpu = vcpu_with_memory(pf_huge);
+	struct kvm_vcpu *vcpu = pf_vcpu_with(pf_huge, SIZE);
 	struct pf_stats before = pf_stats(vcpu), d;
 
 	pf_map(vcpu, TEST_GPA + 5 * PAGE_SIZE, PAGE_SIZE);

@@ -10,12 +10,6 @@
 #define SIZE		(NR_PAGES * PAGE_SIZE)
 #define BYTES(pages)	((pages) * PAGE_SIZE)
 
-static void renew_slot(struct kvm_vm *vm, void *mem)
-{
-	vm_set_user_memory_region(vm, TEST_SLOT, 0, TEST_GPA, 0, NULL);
-	vm_set_user_memory_region(vm, TEST_SLOT, 0, TEST_GPA, SIZE, mem);
-}
-
 /* Check that the guest's read of a page faults, if the page is in the memslot. */
 static uint64_t check_unmapped(struct kvm_vcpu *vcpu, int64_t page)
 {
@@ -49,7 +43,7 @@ static void partial_ranges(void)
 		nr = ranges[i].nr;
 		gpa = TEST_GPA + BYTES(ranges[i].first);
 
-		renew_slot(vcpu->vm, mem);
+		pf_renew_slot(vcpu->vm, SIZE, mem);
 		pf_map_pages(vcpu, gpa, BYTES(nr), nr);
 		pf_guest_no_fault(vcpu, PF_WRITE, gpa, nr, 1, nr);
 

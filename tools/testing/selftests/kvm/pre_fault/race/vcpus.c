@@ -9,12 +9,6 @@
 #define NR_PAGES	(SIZE / PAGE_SIZE)
 #define NR_ROUNDS	20
 
-static void renew_slot(struct kvm_vm *vm, void *mem)
-{
-	vm_set_user_memory_region(vm, TEST_SLOT, 0, TEST_GPA, 0, NULL);
-	vm_set_user_memory_region(vm, TEST_SLOT, 0, TEST_GPA, SIZE, mem);
-}
-
 /* Exactly one vCPU maps and counts each page. */
 static void check_parallel(enum pf_memory memory, bool disjoint)
 {
@@ -31,7 +25,7 @@ static void check_parallel(enum pf_memory memory, bool disjoint)
 		struct pf_stats before[MAX_TEST_VCPUS], d;
 		uint64_t prefaulted = 0;
 
-		renew_slot(vm, mem);
+		pf_renew_slot(vm, SIZE, mem);
 		for (i = 0; i < MAX_TEST_VCPUS; i++) {
 			m[i] = (struct pf_mapper) { vcpus[i], TEST_GPA, SIZE };
 			if (disjoint) {
@@ -109,7 +103,7 @@ static void parallel_with_guest(void)
 	vm_set_user_memory_region(vm, TEST_SLOT, 0, TEST_GPA, SIZE, mem);
 
 	for (turn.round = 0; turn.round < NR_ROUNDS; turn.round++) {
-		renew_slot(vm, mem);
+		pf_renew_slot(vm, SIZE, mem);
 		pf_guest_stats(vcpus[0], PF_WRITE, WARM_GPA, 1, 0);
 		before = pf_stats(vcpus[0]);
 		for (i = 0; i < 2; i++)
