@@ -166,10 +166,14 @@ static bool batch_lookup(struct kvm_pre_fault_batch *b)
 	return true;
 }
 
-/* Check all gfns of the stage-2 page table, as a huge page may be installed. */
+/*
+ * Check all gfns of the stage-2 page table, as a huge page may be installed, except
+ * those to which no hva corresponds.
+ */
 static bool batch_is_invalidated(struct kvm_pre_fault_batch *b)
 {
-	const gfn_t offset = b->gfn & (PTRS_PER_PTE - 1);
+	const gfn_t offset = min_t(gfn_t, b->gfn & (PTRS_PER_PTE - 1),
+				   b->hva >> PAGE_SHIFT);
 
 	return kvm_pre_fault_is_invalidated(b->vcpu->kvm, b->gfn - offset,
 					    b->hva - (offset << PAGE_SHIFT),

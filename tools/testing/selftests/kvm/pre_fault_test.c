@@ -31,6 +31,7 @@ static const struct pf_group groups[] = {
 	{ "race/host_memory", pf_race_host_memory_tests },
 	{ "race/hugetlb", pf_race_hugetlb_tests },
 	{ "race/host_pages", pf_race_host_page_tests },
+	{ "race/older_vm", pf_race_older_vm_tests },
 	{ "arch", pf_arch_tests },
 };
 

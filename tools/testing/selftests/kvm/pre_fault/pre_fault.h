@@ -85,6 +85,7 @@ extern const struct pf_test pf_race_vcpu_tests[];
 extern const struct pf_test pf_race_host_memory_tests[];
 extern const struct pf_test pf_race_hugetlb_tests[];
 extern const struct pf_test pf_race_host_page_tests[];
+extern const struct pf_test pf_race_older_vm_tests[];
 extern const struct pf_test pf_arch_tests[];
 
 /* lib/harness.c */
