@@ -167,7 +167,7 @@ END {
 
 	printf "\n\nTwo vCPUs on disjoint halves of 512M: "
 	if (upstream == "")
-		print "left out, as they have to take turns on " arch "\n"
+		print "left out on " arch "\n"
 	else
 		printf "%.2f times what one takes\n(%s)\n\n", speedup, host
 	for (i = 1; i <= rows; i++)

@@ -64,7 +64,7 @@ for kernel; do
 	boot "$kernel" show sizes -g -s alias \
 		-b 2M,8M,32M,64M,256M,"1G$large"
 done
-# On arm64, one vCPU at a time changes the page tables.
+# On arm64, 6.1 lets one vCPU at a time change the page tables.
 if [ "$machine" = amd ]; then
 	busy_cpus
 	boot ours smp vcpus -v 2 -b 256M -s anon -n 5
