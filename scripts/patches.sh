@@ -97,6 +97,15 @@ warnings_in() {
 	}' "$1"
 }
 
+# Debian 12's sparse lacks this keyword, and Linux 7.3 goes on without such a sparse.
+# shellcheck disable=SC2034
+sparse="sparse -D__typeof_unqual__=__typeof__"
+
+# Fail, and print why, if a build with C=1 has left sparse out.
+kbuild_runs_sparse() {
+	! grep 'is not available or not up to date' "$1"
+}
+
 # Print the warnings about our lines only: the base's lines have some, too.
 warnings_of_ours() {
 	(cd "$linux" && "${git[@]}" diff -U0 base HEAD) | awk '
