@@ -14,6 +14,7 @@
  * - kvm_pre_fault_lock(), kvm_pre_fault_unlock(): mmu_lock, for read or write
  */
 #include <linux/kvm_host.h>
+#include <linux/kvm_pre_fault_base.h>
 #include <linux/mm.h>
 
 #include <asm/kvm_pre_fault.h>
@@ -23,6 +24,8 @@ struct kvm_pre_fault_span {
 	/* The host PTEs; NULL for a huge page, whose first PTE would be @huge. */
 	pte_t *ptep;
 	pteval_t huge;
+	/* The PMD entry */
+	pmd_t *pmdp;
 	unsigned int npages;
 };
 
@@ -36,6 +39,8 @@ struct kvm_pre_fault_batch {
 	gfn_t gfn;
 	hva_t hva;
 	unsigned int npages;
+	/* The huge pages that may be mapped with the first one, from it on */
+	unsigned int nr_huge;
 	struct kvm_pre_fault_span spans[2];
 };
 
@@ -43,6 +48,18 @@ static __always_inline pteval_t kvm_host_pte(pte_t *ptep, pteval_t huge,
 					     unsigned long i)
 {
 	return ptep ? kvm_host_read_pte(ptep + i) : huge + (i << PAGE_SHIFT);
+}
+
+/*
+ * Read the @i-th PMD entry of a span that begins with a huge page.  Return the PTE that
+ * the first page would have, or 0 if the entry does not map a huge page.
+ */
+static __always_inline pteval_t kvm_host_huge_pte(const struct kvm_pre_fault_span *span,
+						  unsigned int i)
+{
+	const pmd_t pmd = kvm_pre_fault_read_pmd(span->pmdp + i);
+
+	return kvm_host_pmd_is_huge(pmd) ? kvm_host_pmd_to_pte(pmd, 0) : 0;
 }
 
 long kvm_pre_fault_host(struct kvm_vcpu *vcpu, const struct kvm_memory_slot *slot,
@@ -54,7 +71,8 @@ int kvm_arch_pre_fault_topup(struct kvm_vcpu *vcpu);
 /*
  * Install SPTEs for the pages in @b, with mmu_lock held inside an RCU read
  * section.  Returns the number of pages that are mapped, from the first one on;
- * 0 if the first page is left to the one-page path.
+ * 0 if the first page is left to the one-page path.  More than b->npages are
+ * mapped if these are huge pages and b->nr_huge allows it.
  */
 unsigned int kvm_arch_pre_fault_install(struct kvm_pre_fault_batch *b);
 

@@ -26,7 +26,6 @@
 #include <linux/hugetlb.h>
 #include <linux/kvm_host.h>
 #include <linux/kvm_pre_fault.h>
-#include <linux/kvm_pre_fault_base.h>
 #include <linux/mm.h>
 #include <linux/mmu_context.h>
 #include <linux/sched/signal.h>
@@ -37,6 +36,9 @@
  * that pre-fault at once would spend their time on taking these locks.
  */
 #define MAX_BATCHES		16
+
+/* Map this many huge pages per hold of mmu_lock, in less time than a page table takes. */
+#define MAX_HUGE_PAGES		32
 
 /* Fault in this many pages between two checks of the page table and for waiters. */
 #define FAULTS_IN_ONE_GO	16
@@ -107,6 +109,7 @@ static bool host_lookup(struct mm_struct *mm, hva_t hva, unsigned int npages,
 	if (!pmdp)
 		return false;
 
+	span->pmdp = pmdp;
 	span->npages = min_t(unsigned int, npages, PTRS_PER_PTE - pte_index(hva));
 
 	pmd = kvm_pre_fault_read_pmd(pmdp);
@@ -168,16 +171,25 @@ static bool batch_lookup(struct kvm_pre_fault_batch *b)
 
 /*
  * Check all gfns of the stage-2 page table, as a huge page may be installed, except
- * those to which no hva corresponds.
+ * those to which no hva corresponds.  If one of several huge pages is being
+ * invalidated, try the first one alone.
  */
 static bool batch_is_invalidated(struct kvm_pre_fault_batch *b)
 {
 	const gfn_t offset = min_t(gfn_t, b->gfn & (PTRS_PER_PTE - 1),
 				   b->hva >> PAGE_SHIFT);
+	const gfn_t gfn = b->gfn - offset;
+	const hva_t hva = b->hva - (offset << PAGE_SHIFT);
+	struct kvm *kvm = b->vcpu->kvm;
 
-	return kvm_pre_fault_is_invalidated(b->vcpu->kvm, b->gfn - offset,
-					    b->hva - (offset << PAGE_SHIFT),
-					    PTRS_PER_PTE);
+	if (b->nr_huge > 1) {
+		if (!kvm_pre_fault_is_invalidated(kvm, gfn, hva,
+						  b->nr_huge * PTRS_PER_PTE))
+			return false;
+		b->nr_huge = 1;
+	}
+
+	return kvm_pre_fault_is_invalidated(kvm, gfn, hva, PTRS_PER_PTE);
 }
 
 /* Returns the number of pages that are mapped.  mmap_lock is held. */
@@ -283,6 +295,20 @@ static unsigned int batch_size(struct kvm_pre_fault_batch *b, u64 npages)
 		     PTRS_PER_PTE - (b->gfn & (PTRS_PER_PTE - 1)));
 }
 
+/*
+ * Return how many huge pages may begin at b->gfn, all with PMD entries in one host page
+ * table; 0 if gfn and hva do not begin one.
+ */
+static unsigned int batch_nr_huge(struct kvm_pre_fault_batch *b, u64 npages)
+{
+	if ((b->gfn | b->hva >> PAGE_SHIFT) & (PTRS_PER_PTE - 1))
+		return 0;
+
+	npages = min_t(u64, npages, MAX_HUGE_PAGES * PTRS_PER_PTE);
+	return min_t(unsigned int, npages / PTRS_PER_PTE,
+		     PTRS_PER_PMD - pmd_index(b->hva));
+}
+
 /* Returns the number of pages that are mapped, or -ENOMEM.  mmap_lock is held. */
 static long batches_map(struct kvm_pre_fault_batch *b, struct vm_area_struct *vma,
 			u64 npages)
@@ -297,6 +323,7 @@ static long batches_map(struct kvm_pre_fault_batch *b, struct vm_area_struct *vm
 			break;
 
 		b->npages = batch_size(b, npages);
+		b->nr_huge = batch_nr_huge(b, npages);
 		n = batch_map(b);
 		if (!n) {
 			r = batch_fault_in(b, vma);

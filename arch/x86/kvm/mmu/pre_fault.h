@@ -13,11 +13,11 @@ static inline int kvm_mmu_pre_fault(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
 }
 #endif
 
-/* Count one new leaf SPTE. */
-static inline void kvm_mmu_pre_fault_count(struct kvm_vcpu *vcpu, u8 level)
+/* Count new leaf SPTEs. */
+static inline void kvm_mmu_pre_fault_count(struct kvm_vcpu *vcpu, u8 level, u64 nr)
 {
-	vcpu->stat.pf_fixed++;
-	vcpu->stat.pf_prefaulted += KVM_PAGES_PER_HPAGE(level);
+	vcpu->stat.pf_fixed += nr;
+	vcpu->stat.pf_prefaulted += nr * KVM_PAGES_PER_HPAGE(level);
 }
 
 #endif /* __KVM_X86_MMU_PRE_FAULT_H */

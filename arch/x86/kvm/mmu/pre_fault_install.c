@@ -240,34 +240,67 @@ static bool want_huge(const struct kvm_pre_fault_batch *b)
 	       pre_fault_max_level(b->vcpu, b->slot, b->gfn) != PG_LEVEL_4K;
 }
 
-/*
- * Map all of the host's huge page by the SPTE at @iter, which is not present.  The
- * one-page path replaces a page table by a huge page.
- */
-static unsigned int install_huge(const struct kvm_pre_fault_batch *b,
-				 struct tdp_iter *iter)
+/* Make the SPTE for a huge page of the host.  Reuse a template if there is one. */
+static u64 make_huge(const struct kvm_pre_fault_batch *b, struct kvm_mmu_page *sp,
+		     gfn_t gfn, pteval_t pte, u64 templates[2])
 {
-	const pteval_t pte = b->spans[0].huge;
 	const kvm_pfn_t pfn = pte_pfn(__pte(pte)) &
 			      ~(KVM_PAGES_PER_HPAGE(PG_LEVEL_2M) - 1);
-	u64 *sptep = rcu_dereference(iter->sptep);
-	struct kvm_mmu_page *sp = sptep_to_sp(sptep);
+	const u64 addr = (u64)pfn << PAGE_SHIFT;
 	bool writable = (pte & _PAGE_RW) && !(b->slot->flags & KVM_MEM_READONLY);
-	u64 spte;
 
 	if (writable && !(pte & _PAGE_DIRTY))
 		writable = pre_fault_may_write_clean_page(pfn);
 
-	spte = pre_fault_make_spte(b->vcpu, sp, b->slot, sp->role.access,
-				   iter->gfn, pfn, writable);
-	if (!try_cmpxchg64(sptep, &iter->old_spte, spte))
-		return 0;
+	if (!templates[writable])
+		templates[writable] = ~addr &
+			pre_fault_make_spte(b->vcpu, sp, b->slot, sp->role.access,
+					    gfn, pfn, writable);
 
-	trace_kvm_mmu_set_spte(iter->level, iter->gfn, sptep);
-	kvm_update_page_stats(b->vcpu->kvm, PG_LEVEL_2M, 1);
-	kvm_mmu_pre_fault_count(b->vcpu, PG_LEVEL_2M);
+	return templates[writable] | addr;
+}
 
-	return b->npages;
+/*
+ * Map all of the host's huge page by the SPTE at @iter, which is not present, and the
+ * huge pages after it.  If KVM may map one gfn of a slot by a huge page, it may map all,
+ * as long as they are alike.  Where there is a page table, stop: only the one-page path
+ * replaces it by a huge page.
+ */
+static unsigned int install_huge(const struct kvm_pre_fault_batch *b,
+				 struct tdp_iter *iter)
+{
+	const unsigned int room = SPTE_ENT_PER_PAGE -
+				  SPTE_INDEX(iter->gfn << PAGE_SHIFT, PG_LEVEL_2M);
+	const unsigned int nr = gfns_are_alike(b->vcpu->kvm) ? min(b->nr_huge, room) : 1;
+	u64 *sptep = rcu_dereference(iter->sptep), templates[2] = {}, old;
+	struct kvm_mmu_page *sp = sptep_to_sp(sptep);
+	unsigned int i = 0, installed = 0;
+	pteval_t pte = b->spans[0].huge;
+	gfn_t gfn = iter->gfn;
+
+	do {
+		old = READ_ONCE(sptep[i]);
+		if (!is_shadow_present_pte(old)) {
+			if (is_frozen_spte(old) ||
+			    !try_cmpxchg64(sptep + i, &old,
+					   make_huge(b, sp, gfn, pte, templates)))
+				break;
+			trace_kvm_mmu_set_spte(PG_LEVEL_2M, gfn, sptep + i);
+			installed++;
+		} else if (!is_last_spte(old, PG_LEVEL_2M)) {
+			break;
+		}
+
+		i++;
+		gfn += KVM_PAGES_PER_HPAGE(PG_LEVEL_2M);
+		pte = i < nr ? kvm_host_huge_pte(&b->spans[0], i) : 0;
+	} while (pte);
+
+	if (installed)
+		kvm_update_page_stats(b->vcpu->kvm, PG_LEVEL_2M, installed);
+	kvm_mmu_pre_fault_count(b->vcpu, PG_LEVEL_2M, installed);
+
+	return i > 1 ? i * PTRS_PER_PTE : i * b->npages;
 }
 
 /* Install SPTEs of 4K in the page table at @iter, or in a new one. */
@@ -305,8 +338,7 @@ static unsigned int install_4k(struct spte_batch *sb, struct tdp_iter *iter)
 
 	if (installed)
 		kvm_update_page_stats(vcpu->kvm, PG_LEVEL_4K, installed);
-	vcpu->stat.pf_fixed += installed;
-	vcpu->stat.pf_prefaulted += installed;
+	kvm_mmu_pre_fault_count(vcpu, PG_LEVEL_4K, installed);
 	trace_kvm_mmu_pre_fault_batch(b->gfn, n, installed,
 				      READ_ONCE(*first_sptep(sb)));
 

@@ -244,7 +244,7 @@ static long pre_fault_step(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
 	r = pre_fault_page(vcpu, &fault);
 	switch (r) {
 	case RET_PF_FIXED:
-		kvm_mmu_pre_fault_count(vcpu, fault.goal_level);
+		kvm_mmu_pre_fault_count(vcpu, fault.goal_level, 1);
 		break;
 	case RET_PF_SPURIOUS:
 		break;

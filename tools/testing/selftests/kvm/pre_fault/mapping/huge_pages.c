@@ -98,6 +98,15 @@ static void pre_fault_as(struct kvm_vcpu *vcpu, uint64_t pages_4k,
 		    (long)d.pages_4k, (long)d.pages_2m, pages_4k, pages_2m);
 }
 
+static void map_new_huge_page(void *mem, uint64_t gpa, uint64_t seed)
+{
+	TEST_ASSERT(mmap(mem, SZ_2M, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == mem,
+		    "mmap()");
+	TEST_ASSERT(!madvise(mem, SZ_2M, MADV_HUGEPAGE), "madvise()");
+	pf_fill(mem, gpa, SZ_2M, seed);
+}
+
 /* A huge page replaces an empty page table, as in a fault. */
 static void huge_page_for_empty_page_table(void)
 {
@@ -113,12 +122,8 @@ static void huge_page_for_empty_page_table(void)
 	TEST_ASSERT(!mprotect(mem, PAGE_SIZE, PROT_READ), "mprotect()");
 	pre_fault_as(vcpu, SZ_2M / PAGE_SIZE, 0);
 
-	/* Allocate a new huge page, where KVM has an empty page table. */
-	TEST_ASSERT(mmap(mem, SZ_2M, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == mem,
-		    "mmap()");
-	TEST_ASSERT(!madvise(mem, SZ_2M, MADV_HUGEPAGE), "madvise()");
-	pf_fill(mem, TEST_GPA, SZ_2M, 3);
+	/* KVM has an empty page table there now. */
+	map_new_huge_page(mem, TEST_GPA, 3);
 
 	/* With NX huge pages, KVM does not replace a page table. */
 	if (pf_read_bool("/sys/module/kvm/parameters/nx_huge_pages")) {
@@ -129,6 +134,40 @@ static void huge_page_for_empty_page_table(void)
 	}
 	pre_fault_as(vcpu, 0, 1);
 	pf_guest_no_fault(vcpu, PF_READ, TEST_GPA, SZ_2M / PAGE_SIZE, 3, 1);
+}
+
+/*
+ * Huge pages one after the other: the host maps the third by a page table, KVM has
+ * mapped the fifth already, and has an empty page table in the place of the seventh.
+ */
+static void huge_pages_in_a_row(void)
+{
+	const size_t size = 8 * SZ_2M, nr = SZ_2M / PAGE_SIZE;
+	void *mem = pf_mem(PF_THP, size, 1);
+	struct kvm_vcpu *vcpu = pf_memory_vcpu(0, mem, size);
+	bool nx = pf_read_bool("/sys/module/kvm/parameters/nx_huge_pages");
+	struct pf_stats first = pf_stats(vcpu), before, d;
+
+	pf_map(vcpu, TEST_GPA + 4 * SZ_2M, SZ_2M);
+	d = pf_stats_since(vcpu, &first);
+	if (!pf_mapped_huge(&d, nr))
+		pf_skip("KVM does not map huge pages here");
+
+	TEST_ASSERT(!mprotect(mem + 2 * SZ_2M, PAGE_SIZE, PROT_READ), "mprotect()");
+	TEST_ASSERT(!mprotect(mem + 6 * SZ_2M, PAGE_SIZE, PROT_READ), "mprotect()");
+	pf_map(vcpu, TEST_GPA + 6 * SZ_2M, SZ_2M);
+	map_new_huge_page(mem + 6 * SZ_2M, TEST_GPA + 6 * SZ_2M, 1);
+
+	before = pf_stats(vcpu);
+	pf_map(vcpu, TEST_GPA, size);
+	d = pf_stats_since(vcpu, &before);
+	TEST_ASSERT(pf_prefaulted(&d, 7 * nr), "%lu pages pre-faulted", d.prefaulted);
+	d = pf_stats_since(vcpu, &first);
+	TEST_ASSERT(nx ? pf_mapped(&d, 2 * nr, 6) : pf_mapped(&d, nr, 7),
+		    "mapped %lu pages of 4K, %lu of 2M", d.pages_4k, d.pages_2m);
+
+	mapping_changes_nothing(vcpu, TEST_GPA, size);
+	pf_guest_no_fault(vcpu, PF_READ, TEST_GPA, 8 * nr, 1, nx ? 6 + 2 * nr : 7 + nr);
 }
 
 static void incongruent_thp(void)
@@ -148,6 +187,7 @@ const struct pf_test pf_huge_page_tests[] = {
 	PF_TEST(existing_2m_not_demoted),
 	PF_TEST(sub_range_of_huge_page),
 	PF_TEST(huge_page_for_empty_page_table),
+	PF_TEST(huge_pages_in_a_row),
 	PF_TEST_BATCH(incongruent_thp),
 	PF_TEST_BATCH(incongruent_hugetlb),
 	{ }
