@@ -26,17 +26,23 @@ struct older_race {
 	/* The part that is dropped, with more memory after it */
 	size_t kept;
 	size_t tail;
+	/* After the tail, to take the page that was dropped first */
+	size_t spare;
 	bool dropped;
 	/* The number of pre-faults that began before the host had dropped the memory */
 	unsigned int in_time;
 };
 
+static void dont_need(void *mem, size_t size)
+{
+	TEST_ASSERT(!madvise(mem, size, MADV_DONTNEED), "madvise(): errno %d", errno);
+}
+
 static void *drop(void *arg)
 {
 	struct older_race *r = arg;
 
-	TEST_ASSERT(!madvise(r->mem + r->kept, r->size - r->kept + r->tail,
-			     MADV_DONTNEED), "madvise(): errno %d", errno);
+	dont_need(r->mem + r->kept, r->size - r->kept + r->tail);
 	WRITE_ONCE(r->dropped, true);
 	return NULL;
 }
@@ -47,6 +53,7 @@ static void pre_fault_while_dropped(struct older_race *r, uint8_t seed)
 	pthread_t thread;
 	uint64_t mapped;
 
+	dont_need(r->mem + r->size + r->tail, r->spare);
 	pf_fill(r->mem, r->gpa, r->size, seed);
 	pf_fill(r->mem + r->size, 0, r->tail, 0);
 	pf_map(r->older, TEST_GPA, rest + r->tail);
@@ -65,7 +72,7 @@ static void pre_fault_while_dropped(struct older_race *r, uint8_t seed)
 	pf_join(thread);
 
 	/* Allocate the pages that were dropped for other contents first. */
-	pf_fill(r->mem + r->size, 0, r->tail, 0);
+	pf_fill(r->mem + r->size, 0, r->tail + r->spare, 0);
 	pf_fill(r->mem + r->kept, r->gpa + r->kept, rest, seed + 1);
 
 	pf_guest_check(r->vcpu, r->gpa, r->kept / PAGE_SIZE, seed);
@@ -92,11 +99,12 @@ static void race_with_older_vm(struct older_race *r)
 static void race_second_huge_page(enum pf_memory memory)
 {
 	struct older_race r = {
-		.mem = pf_mem(memory, (2 + NR_HUGE_TAIL) * SZ_2M, 1),
+		.mem = pf_mem(memory, (3 + NR_HUGE_TAIL) * SZ_2M, 1),
 		.gpa = TEST_GPA,
 		.size = 2 * SZ_2M,
 		.kept = SZ_2M,
 		.tail = NR_HUGE_TAIL * SZ_2M,
+		.spare = SZ_2M,
 	};
 
 	race_with_older_vm(&r);
@@ -119,7 +127,8 @@ static void race_low_hva(void)
 		.mem = LOW_ADDRESS,
 		.gpa = TEST_GPA + SZ_2M - PAGE_SIZE,
 		.size = PAGE_SIZE,
-		.tail = (LOW_PAGES - 1) * PAGE_SIZE,
+		.tail = (LOW_PAGES - 2) * PAGE_SIZE,
+		.spare = PAGE_SIZE,
 	};
 
 	if (mmap(r.mem, LOW_PAGES * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE |
