@@ -19,7 +19,6 @@
 /* One more than for a guest page fault: a walk may allocate a table in vain. */
 #define pre_fault_min_pages(kvm)	(kvm_mmu_cache_min_pages(&(kvm)->arch.mmu) + 1)
 
-
 /* With MTE, each page's tags are cleared.  guest_memfd is not in host page tables. */
 #define pre_fault_may_batch(kvm, slot)	(!kvm_has_mte(kvm) && !kvm_slot_has_gmem(slot))
 
