@@ -20,9 +20,12 @@
 #define pre_fault_pte_addr(host)	(pte_val(host) & PTE_ADDR_MASK)
 #define pre_fault_pte_attr(pte)		((pte) & ~PTE_ADDR_MASK)
 
-#define pre_fault_stage2_map(vcpu, addr, size, phys, prot)			\
-	kvm_pgtable_stage2_map((vcpu)->kvm->arch.mmu.pgt, addr, size, phys,	\
-			       prot, &(vcpu)->arch.mmu_page_cache)
+static inline int pre_fault_stage2_map(struct kvm_vcpu *vcpu, u64 addr, u64 size,
+				       u64 phys, enum kvm_pgtable_prot prot)
+{
+	return kvm_pgtable_stage2_map(vcpu->kvm->arch.mmu.pgt, addr, size, phys,
+				      prot, &vcpu->arch.mmu_page_cache);
+}
 
 /* Set the PTE after cache maintenance: the guest must not read stale data. */
 #define pre_fault_set_pte(ptep, pte)	({ smp_store_release(ptep, pte); true; })

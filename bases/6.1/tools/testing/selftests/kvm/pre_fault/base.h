@@ -15,7 +15,6 @@ typedef vm_vaddr_t gva_t;
 #define vm_alloc_page(vm)		vm_vaddr_alloc_page(vm)
 #define vm_alloc_pages(vm, nr)		vm_vaddr_alloc_pages(vm, nr)
 #define vm_get_stat(vm, stat)		vm_get_stat(vm, #stat)
-#define kvm_arch_vm_finalize_vcpus(vm)	do {} while (0)
 
 /* The functions that make VMs leave this to their callers. */
 static inline struct kvm_vm *base_init_vm(struct kvm_vm *vm, unsigned int nr,
@@ -35,6 +34,10 @@ static inline struct kvm_vm *base_init_vm(struct kvm_vm *vm, unsigned int nr,
 	base_init_vm(vm_create_with_one_vcpu(vcpu, code), 1, vcpu)
 #define vm_create_with_vcpus(nr, code, vcpus) \
 	base_init_vm(vm_create_with_vcpus(nr, code, vcpus), nr, vcpus)
+
+static inline void kvm_arch_vm_finalize_vcpus(struct kvm_vm *vm)
+{
+}
 
 static inline u64 vm_pgd(struct kvm_vm *vm)
 {

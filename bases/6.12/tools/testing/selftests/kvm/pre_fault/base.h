@@ -15,7 +15,10 @@ typedef vm_vaddr_t gva_t;
 #define vm_alloc_page(vm)		vm_vaddr_alloc_page(vm)
 #define vm_alloc_pages(vm, nr)		vm_vaddr_alloc_pages(vm, nr)
 #define vm_get_stat(vm, stat)		vm_get_stat(vm, #stat)
-#define kvm_arch_vm_finalize_vcpus(vm)	do {} while (0)
+
+static inline void kvm_arch_vm_finalize_vcpus(struct kvm_vm *vm)
+{
+}
 
 static inline u64 vm_pgd(struct kvm_vm *vm)
 {
