@@ -7,6 +7,8 @@
  * versions, in a file of their own to ease backports.
  */
 #include <linux/kvm_host.h>
+#include <linux/mm.h>
+#include <linux/page-flags.h>
 #include <linux/pgtable.h>
 
 /* A PMD entry of two words must not be read torn. */
@@ -25,6 +27,28 @@ static inline bool kvm_pre_fault_is_invalidated(struct kvm *kvm, gfn_t gfn,
 	return kvm->mmu_invalidate_in_progress &&
 	       gfn < kvm->mmu_invalidate_range_end &&
 	       gfn + npages > kvm->mmu_invalidate_range_start;
+}
+
+/*
+ * Mark a host page dirty, whose host PTE is writable but clean, for kernels that do so
+ * when they map a page writable.  Return false for lazily freed memory, which is not to
+ * be mapped writable: marking that dirty undoes MADV_FREE.  Other anonymous memory is
+ * dirty or in the swap cache.  No reference is held: the page is mapped by the host,
+ * and stays mapped while mmu_lock is held.
+ */
+static inline bool kvm_pre_fault_may_dirty(kvm_pfn_t pfn)
+{
+	struct page *page = pfn_to_page(pfn);
+	struct folio *folio = page_folio(page);
+
+	if (folio_test_anon(folio) && !folio_test_dirty(folio) &&
+	    !folio_test_swapcache(folio))
+		return false;
+
+	if (!PageReserved(page) && !PageDirty(page))
+		SetPageDirty(page);
+
+	return true;
 }
 
 #endif /* __LINUX_KVM_PRE_FAULT_BASE_H */

@@ -62,27 +62,8 @@ static inline bool pre_fault_set_pte(kvm_pte_t *ptep, kvm_pte_t pte)
 	return cmpxchg_release(ptep, 0, pte) == 0;
 }
 
-/*
- * Prepare a host page, whose PTE is writable but clean, for a writable PTE.  KVM marks
- * a page dirty when mapping it, and does not report the guest's writes later.
- * Refuse lazily freed memory: marking that dirty undoes MADV_FREE.  Other
- * anonymous memory is dirty or in the swap cache.  No reference is held: the page
- * is mapped by the host, and stays mapped while mmu_lock is held.
- */
-static inline bool pre_fault_may_write_clean_page(kvm_pfn_t pfn)
-{
-	struct page *page = pfn_to_page(pfn);
-	struct folio *folio = page_folio(page);
-
-	if (folio_test_anon(folio) && !folio_test_dirty(folio) &&
-	    !folio_test_swapcache(folio))
-		return false;
-
-	if (!PageReserved(page) && !PageDirty(page))
-		SetPageDirty(page);
-
-	return true;
-}
+/* Writable PTEs do not report the guest's writes. */
+#define pre_fault_may_write_clean_page(pfn)	kvm_pre_fault_may_dirty(pfn)
 
 /* Anonymous memory after MADV_FREE, in a THP or not */
 static inline bool pre_fault_is_lazyfree(struct page *page)

@@ -65,27 +65,7 @@ static inline bool pre_fault_is_special(struct kvm *kvm,
 	       kvm_slot_has_gmem(slot);
 }
 
-/*
- * Prepare a host page, whose PTE is writable but clean, for a writable SPTE.
- * The fault path marks a page dirty when it maps the page, as KVM does not tell
- * the host of the guest's writes later.  Do the same, but refuse lazily freed
- * memory: marking that dirty undoes MADV_FREE.  Other anonymous memory is dirty or
- * in the swap cache.  No reference is held: the page is mapped by the host, and
- * stays mapped while mmu_lock is held.
- */
-static inline bool pre_fault_may_write_clean_page(kvm_pfn_t pfn)
-{
-	struct page *page = pfn_to_page(pfn);
-	struct folio *folio = page_folio(page);
-
-	if (folio_test_anon(folio) && !folio_test_dirty(folio) &&
-	    !folio_test_swapcache(folio))
-		return false;
-
-	if (!PageReserved(page) && !PageDirty(page))
-		SetPageDirty(page);
-
-	return true;
-}
+/* As the fault path does: KVM does not tell the host of the guest's writes later. */
+#define pre_fault_may_write_clean_page(pfn)	kvm_pre_fault_may_dirty(pfn)
 
 #endif /* __KVM_X86_MMU_PRE_FAULT_BASE_H */

@@ -263,8 +263,8 @@ static u64 make_huge(const struct kvm_pre_fault_batch *b, struct kvm_mmu_page *s
 /*
  * Map all of the host's huge page by the SPTE at @iter, which is not present, and the
  * huge pages after it.  If KVM may map one gfn of a slot by a huge page, it may map all,
- * as long as they are alike.  Where there is a page table, stop: only the one-page path
- * replaces it by a huge page.
+ * as long as they are alike.  Stop at a page table: only the one-page path replaces it
+ * by a huge page.
  */
 static unsigned int install_huge(const struct kvm_pre_fault_batch *b,
 				 struct tdp_iter *iter)
