@@ -27,19 +27,11 @@ static inline int pre_fault_link_sp(struct kvm *kvm, struct tdp_iter *iter,
 	return tdp_mmu_link_sp(kvm, iter, sp, true);
 }
 
-/* Make the SPTE of a read fault, not Accessed. */
-static inline u64 pre_fault_make_spte(struct kvm_vcpu *vcpu,
-				      struct kvm_mmu_page *sp,
-				      const struct kvm_memory_slot *slot,
-				      unsigned int access, gfn_t gfn,
-				      kvm_pfn_t pfn, bool writable)
-{
-	u64 spte;
+/* The argument "synchronizing" of make_spte() */
+#define PRE_FAULT_SYNC_ARG	false
 
-	make_spte(vcpu, sp, slot, access, gfn, pfn, 0, true, false, writable,
-		  &spte);
-	return spte;
-}
+/* Zapping an SPTE marks no page dirty. */
+#define pre_fault_clean_spte(spte)	(spte)
 
 /* Return true if each gfn has a memory type of its own. */
 static inline bool pre_fault_has_memtypes(struct kvm *kvm)

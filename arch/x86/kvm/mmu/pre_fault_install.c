@@ -54,6 +54,18 @@ static bool gfns_are_alike(struct kvm *kvm)
 	       !pre_fault_has_memtypes(kvm);
 }
 
+/* Make the SPTE of a read fault, not Accessed. */
+static u64 make_read_spte(const struct kvm_pre_fault_batch *b, struct kvm_mmu_page *sp,
+			  unsigned int access, gfn_t gfn, kvm_pfn_t pfn, bool writable)
+{
+	u64 spte;
+
+	make_spte(b->vcpu, sp, b->slot, access, gfn, pfn, 0, true,
+		  PRE_FAULT_SYNC_ARG, writable, &spte);
+
+	return pre_fault_clean_spte(spte);
+}
+
 /* Make the SPTE for the @i-th page, but without the pfn. */
 static u64 make_template(struct spte_batch *sb, unsigned int i, kvm_pfn_t pfn,
 			 bool writable, bool reusable)
@@ -76,8 +88,7 @@ static u64 make_template(struct spte_batch *sb, unsigned int i, kvm_pfn_t pfn,
 		mmu_writable = reusable ? shadow_mmu_writable_mask : 0;
 	}
 
-	spte = pre_fault_make_spte(b->vcpu, sb->sp, b->slot, access, b->gfn + i,
-				   pfn, writable);
+	spte = make_read_spte(b, sb->sp, access, b->gfn + i, pfn, writable);
 
 	return (spte & ~((u64)pfn << PAGE_SHIFT)) | mmu_writable;
 }
@@ -254,8 +265,7 @@ static u64 make_huge(const struct kvm_pre_fault_batch *b, struct kvm_mmu_page *s
 
 	if (!templates[writable])
 		templates[writable] = ~addr &
-			pre_fault_make_spte(b->vcpu, sp, b->slot, sp->role.access,
-					    gfn, pfn, writable);
+			make_read_spte(b, sp, sp->role.access, gfn, pfn, writable);
 
 	return templates[writable] | addr;
 }

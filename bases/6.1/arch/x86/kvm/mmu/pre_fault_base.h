@@ -37,23 +37,15 @@ static inline bool is_frozen_spte(u64 spte)
 	return is_removed_spte(spte);
 }
 
-/*
- * Make the SPTE of a read fault, neither Accessed nor Dirty.  Zapping a dirty SPTE
- * marks the page dirty, which would undo MADV_FREE and have clean pages written
- * to swap without a write of the guest.  The CPU sets the D bit if there is one.
- */
-static inline u64 pre_fault_make_spte(struct kvm_vcpu *vcpu,
-				      struct kvm_mmu_page *sp,
-				      const struct kvm_memory_slot *slot,
-				      unsigned int access, gfn_t gfn,
-				      kvm_pfn_t pfn, bool writable)
-{
-	u64 spte;
+/* The argument "can_unsync" of make_spte(), the opposite of the newer "synchronizing" */
+#define PRE_FAULT_SYNC_ARG	true
 
-	make_spte(vcpu, sp, slot, access, gfn, pfn, 0, true, true, writable,
-		  &spte);
-	return spte & ~spte_shadow_dirty_mask(spte);
-}
+/*
+ * Zapping a dirty SPTE marks the page dirty, which would undo MADV_FREE and have clean
+ * pages written to swap without a write of the guest.  The CPU sets the D bit if there
+ * is one.
+ */
+#define pre_fault_clean_spte(spte)	((spte) & ~spte_shadow_dirty_mask(spte))
 
 /* Return true if each gfn has a memory type of its own. */
 static inline bool pre_fault_has_memtypes(struct kvm *kvm)
