@@ -25,10 +25,12 @@ static void *clean_memfd(void)
 	return mem;
 }
 
-/* Skip without batches: the path for one page maps like a guest's read. */
+/* Skip without batches: x86's path for one page maps like a guest's read. */
 static void need_batches(void)
 {
-	if (!pf_read_bool("/sys/module/kvm/parameters/tdp_mmu"))
+	const char *tdp_mmu = "/sys/module/kvm/parameters/tdp_mmu";
+
+	if (!access(tdp_mmu, F_OK) && !pf_read_bool(tdp_mmu))
 		pf_skip("no TDP MMU, which has batches");
 }
 
@@ -80,6 +82,8 @@ static void check_lazyfree(void *mem)
 	unsigned int i, kept = 0;
 
 	need_batches();
+	if (!PF_KEEPS_LAZYFREE)
+		pf_skip("KVM marks each page dirty that it maps writable");
 	vcpu = pf_memory_vcpu(0, mem, SIZE);
 
 	TEST_ASSERT(!madvise(mem, SIZE, MADV_FREE), "MADV_FREE");

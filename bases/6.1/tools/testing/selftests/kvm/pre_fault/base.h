@@ -56,7 +56,14 @@ static inline int vm_pgtable_levels(struct kvm_vm *vm)
 #define PF_COPIES_HUGE_ZERO	false
 
 /* KVM marks a page dirty when it maps the page writable. */
+#ifdef __aarch64__
+#define PF_MARKS_DIRTY		true
+#else
 #define PF_MARKS_DIRTY		false
+#endif
+
+/* A pre-fault leaves lazily freed memory reclaimable. */
+#define PF_KEEPS_LAZYFREE	(!PF_MARKS_DIRTY)
 
 /* The ioctl loads the vCPU's root before it looks for a memslot. */
 #define PF_ROOT_BEFORE_SLOT	false

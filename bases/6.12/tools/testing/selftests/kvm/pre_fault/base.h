@@ -39,6 +39,9 @@ static inline int vm_pgtable_levels(struct kvm_vm *vm)
 /* KVM marks a page dirty when it maps the page writable. */
 #define PF_MARKS_DIRTY		false
 
+/* A pre-fault leaves lazily freed memory reclaimable. */
+#define PF_KEEPS_LAZYFREE	true
+
 /* The ioctl loads the vCPU's root before it looks for a memslot. */
 #define PF_ROOT_BEFORE_SLOT	true
 
