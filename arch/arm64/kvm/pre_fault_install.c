@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * KVM_PRE_FAULT_MEMORY for arm64: install a table of PTEs from host PTEs.
+ * KVM_PRE_FAULT_MEMORY for arm64: install a table of PTEs, or blocks, from host PTEs.
  * See virt/kvm/pre_fault_host.c for why reading the host PTEs is safe.
  * See kvm_pre_fault_lock() for what may change stage-2 meanwhile.
  */
@@ -20,6 +20,8 @@
 
 /* PTEs without an address; 0 if not made yet */
 struct pre_fault_templates {
+	/* What a PTE maps: PAGE_SIZE or PMD_SIZE */
+	u64 size;
 	/* Read-only and writable */
 	kvm_pte_t pte[2];
 	/* The one for all host PTEs of this class, or 0 and 0 */
@@ -54,8 +56,8 @@ static bool host_writable(const struct kvm_pre_fault_span *span, unsigned int i,
 }
 
 /*
- * Map a page with kvm_pgtable_stage2_map() and save its attributes as template.  If
- * another vCPU has changed the PTE since, e.g. made it writable, do without.
+ * Map a page or block with kvm_pgtable_stage2_map() and save its attributes as template.
+ * If another vCPU has changed the PTE since, e.g. made it writable, do without.
  */
 static int map_first(struct kvm_vcpu *vcpu, gpa_t gpa, pte_t host, bool writable,
 		     struct pre_fault_templates *t)
@@ -64,14 +66,14 @@ static int map_first(struct kvm_vcpu *vcpu, gpa_t gpa, pte_t host, bool writable
 	struct pre_fault_leaf leaf;
 	int r;
 
-	r = pre_fault_stage2_map(vcpu, gpa, PAGE_SIZE, __pte_to_phys(host), prot);
+	r = pre_fault_stage2_map(vcpu, gpa, t->size, __pte_to_phys(host), prot);
 	if (r)
 		return r;
 
-	vcpu->stat.pf_prefaulted++;
+	vcpu->stat.pf_prefaulted += t->size >> PAGE_SHIFT;
 
 	r = pre_fault_find_leaf(vcpu->kvm->arch.mmu.pgt, gpa, &leaf);
-	if (!r && leaf.level == PRE_FAULT_LAST_LEVEL && kvm_pte_valid(leaf.pte) &&
+	if (!r && kvm_granule_size(leaf.level) == t->size && kvm_pte_valid(leaf.pte) &&
 	    kvm_pgtable_stage2_pte_prot(leaf.pte) == prot)
 		t->pte[writable] = pre_fault_pte_attr(leaf.pte);
 
@@ -80,7 +82,8 @@ static int map_first(struct kvm_vcpu *vcpu, gpa_t gpa, pte_t host, bool writable
 
 /*
  * Return the template for @pte, the span's PTE @i.  Return 0 if the page can't be mapped,
- * or if it was mapped to make the template.
+ * or if it was mapped to make the template.  A huge page of the host is as good as its
+ * first page, with 0 as @i.
  */
 static kvm_pte_t get_template(const struct kvm_pre_fault_batch *b, gpa_t gpa,
 			      const struct kvm_pre_fault_span *span, unsigned int i,
@@ -168,6 +171,64 @@ static unsigned int fill_span(const struct kvm_pre_fault_batch *b, gpa_t gpa,
 	return i;
 }
 
+/* Without FWB, each block is cleaned from the caches under mmu_lock: map only one. */
+static unsigned int max_blocks(const struct kvm_pre_fault_batch *b)
+{
+	return kvm_pre_fault_max_pages() < PTRS_PER_PTE ? 1 : b->nr_huge;
+}
+
+/*
+ * Map huge pages of the host by blocks.  If KVM may map one gfn of a slot by a block, it
+ * may map all.  Stop at a PTE that is in use: it may be a table with gaps.  Returns the
+ * number of pages that are mapped.
+ */
+static unsigned int install_blocks(const struct kvm_pre_fault_batch *b, gpa_t gpa)
+{
+	const unsigned int nr = min_t(unsigned int, max_blocks(b),
+				      PTRS_PER_PMD - pmd_index(gpa));
+	const struct kvm_pre_fault_span *span = b->spans;
+	struct pre_fault_templates t = { .size = PMD_SIZE };
+	unsigned int i, filled = 0;
+	struct pre_fault_leaf leaf;
+	kvm_pte_t template;
+	struct page *table;
+	pteval_t huge;
+
+	/* The first template maps a block, which allocates the table. */
+	get_template(b, gpa, span, 0, __pte(span->huge), &t);
+	if (pre_fault_find_leaf(b->vcpu->kvm->arch.mmu.pgt, gpa, &leaf) ||
+	    !kvm_pte_valid(leaf.pte) || kvm_granule_size(leaf.level) != PMD_SIZE)
+		return 0;
+
+	/* As in fill_span() */
+	table = virt_to_page(leaf.ptep);
+	page_ref_add(table, nr);
+
+	for (i = 1; i < nr; i++) {
+		huge = kvm_host_huge_pte(span, i);
+		if (!huge || READ_ONCE(leaf.ptep[i]))
+			break;
+
+		gpa += PMD_SIZE;
+		template = get_template(b, gpa, span, 0, __pte(huge), &t);
+		if (!template)
+			break;
+
+		__clean_dcache_guest_page(__va(__pte_to_phys(__pte(huge))), PMD_SIZE);
+		if (!pre_fault_set_pte(leaf.ptep + i,
+				       template | pre_fault_pte_addr(__pte(huge))))
+			break;
+		filled++;
+	}
+
+	page_ref_sub(table, nr - filled);
+	if (filled)
+		dsb(ishst);
+	b->vcpu->stat.pf_prefaulted += filled * PTRS_PER_PTE;
+
+	return i * PTRS_PER_PTE;
+}
+
 int kvm_arch_pre_fault_topup(struct kvm_vcpu *vcpu)
 {
 	return pre_fault_topup(vcpu);
@@ -178,7 +239,7 @@ unsigned int kvm_arch_pre_fault_install(struct kvm_pre_fault_batch *b)
 	struct kvm_pgtable *pgt = b->vcpu->kvm->arch.mmu.pgt;
 	const gpa_t gpa = gfn_to_gpa(b->gfn);
 	const struct kvm_pre_fault_span *span = b->spans;
-	struct pre_fault_templates t = {};
+	struct pre_fault_templates t = { .size = PAGE_SIZE };
 	struct pre_fault_leaf leaf;
 	unsigned int n = 0, filled;
 	u64 rest;
@@ -192,10 +253,10 @@ unsigned int kvm_arch_pre_fault_install(struct kvm_pre_fault_batch *b)
 			return min_t(u64, b->npages, rest >> PAGE_SHIFT);
 		}
 
-		/* Leave a block to the one-page path. */
+		/* Leave a block that begins before the batch to the one-page path. */
 		if (!span->ptep && !pre_fault_is_logging(b->slot) &&
 		    kvm_supports_stage2_huge_mapping(b->slot, b->hva, PMD_SIZE))
-			return 0;
+			return b->nr_huge ? install_blocks(b, gpa) : 0;
 
 		/* The first template maps a page, which allocates the table. */
 		get_template(b, gpa, span, 0, host_pte(span, 0), &t);
