@@ -171,20 +171,15 @@ static unsigned int fill_span(const struct kvm_pre_fault_batch *b, gpa_t gpa,
 	return i;
 }
 
-/* Without FWB, each block is cleaned from the caches under mmu_lock: map only one. */
-static unsigned int max_blocks(const struct kvm_pre_fault_batch *b)
-{
-	return kvm_pre_fault_max_pages() < PTRS_PER_PTE ? 1 : b->nr_huge;
-}
-
 /*
- * Map huge pages of the host by blocks.  If KVM may map one gfn of a slot by a block, it
- * may map all.  Stop at a PTE that is in use: it may be a table with gaps.  Returns the
- * number of pages that are mapped.
+ * Map huge pages of the host by blocks, on a CPU that does not have them cleaned from the
+ * caches.  All are in the slot, and if gfn and hva of one are congruent, those of all are.
+ * Stop at a PTE that is in use: it may be a table with gaps.  Returns the number of pages
+ * that are mapped.
  */
 static unsigned int install_blocks(const struct kvm_pre_fault_batch *b, gpa_t gpa)
 {
-	const unsigned int nr = min_t(unsigned int, max_blocks(b),
+	const unsigned int nr = min_t(unsigned int, b->nr_huge,
 				      PTRS_PER_PMD - pmd_index(gpa));
 	const struct kvm_pre_fault_span *span = b->spans;
 	struct pre_fault_templates t = { .size = PMD_SIZE };
@@ -214,7 +209,6 @@ static unsigned int install_blocks(const struct kvm_pre_fault_batch *b, gpa_t gp
 		if (!template)
 			break;
 
-		__clean_dcache_guest_page(__va(__pte_to_phys(__pte(huge))), PMD_SIZE);
 		if (!pre_fault_set_pte(leaf.ptep + i,
 				       template | pre_fault_pte_addr(__pte(huge))))
 			break;
@@ -253,10 +247,15 @@ unsigned int kvm_arch_pre_fault_install(struct kvm_pre_fault_batch *b)
 			return min_t(u64, b->npages, rest >> PAGE_SHIFT);
 		}
 
-		/* Leave a block that begins before the batch to the one-page path. */
+		/*
+		 * Leave a block to the one-page path if it begins before the batch, and
+		 * without FWB: that path does not hold mmap_lock while it cleans the
+		 * block from the caches.
+		 */
 		if (!span->ptep && !pre_fault_is_logging(b->slot) &&
 		    kvm_supports_stage2_huge_mapping(b->slot, b->hva, PMD_SIZE))
-			return b->nr_huge ? install_blocks(b, gpa) : 0;
+			return b->nr_huge && cpus_have_final_cap(ARM64_HAS_STAGE2_FWB) ?
+			       install_blocks(b, gpa) : 0;
 
 		/* The first template maps a page, which allocates the table. */
 		get_template(b, gpa, span, 0, host_pte(span, 0), &t);
