@@ -10,31 +10,7 @@
 #include <unistd.h>
 
 #include "fake-ioctl.h"
-
-#define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
-
-static const char *failure;
-static char message[200];
-
-#define CHECK(condition)						\
-do {									\
-	if (!(condition) && !failure) {					\
-		snprintf(message, sizeof(message), "line %d: %s",	\
-			 __LINE__, #condition);				\
-		failure = message;					\
-	}								\
-} while (0)
-
-#define CHECK_EQUAL(is, should)						\
-do {									\
-	long long _is = (is), _should = (should);			\
-									\
-	if (_is != _should && !failure) {				\
-		snprintf(message, sizeof(message), "line %d: %s is %#llx, not %#llx", \
-			 __LINE__, #is, _is, _should);			\
-		failure = message;					\
-	}								\
-} while (0)
+#include "test.h"
 
 /* A progress callback and what it has seen */
 struct seen {
@@ -493,10 +469,7 @@ static void test_kick_no_thread(void)
 	signal(SIGUSR1, SIG_DFL);
 }
 
-static const struct {
-	const char *name;
-	void (*fn)(void);
-} tests[] = {
+static const struct test tests[] = {
 	{ "one_vcpu", test_one_vcpu },
 	{ "many_vcpus", test_many_vcpus },
 	{ "boundaries", test_boundaries },
@@ -523,24 +496,18 @@ static const struct {
 	{ "kick_no_thread", test_kick_no_thread },
 };
 
+static void before_test(void)
+{
+	fake.complaint = NULL;
+}
+
+static const char *after_test(void)
+{
+	return fake.complaint;
+}
+
 int main(void)
 {
-	bool failed = false;
-
-	setvbuf(stdout, NULL, _IOLBF, 0);
 	caller = pthread_self();
-	printf("TAP version 13\n1..%zu\n", ARRAY_SIZE(tests));
-	for (unsigned int i = 0; i < ARRAY_SIZE(tests); i++) {
-		failure = NULL;
-		fake.complaint = NULL;
-		alarm(60);
-		tests[i].fn();
-		if (!failure)
-			failure = fake.complaint;
-		if (failure)
-			printf("# %s\n", failure);
-		printf("%sok %u - %s\n", failure ? "not " : "", i + 1, tests[i].name);
-		failed |= !!failure;
-	}
-	return failed;
+	return run_tests(tests, ARRAY_SIZE(tests), before_test, after_test);
 }
