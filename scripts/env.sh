@@ -173,6 +173,7 @@ files_in() {
 				! -name '*.orig' ! -name '*.rej' ! -name '*.o' \
 				! -name '.*.swp' ! -name '*.d' \
 				! -path tools/kvm/pre_fault/pre_fault \
+				! -path tools/kvm/pre_fault/kvm-pre-fault ! -name '*.so' \
 				! -path 'tools/kvm/pre_fault/test-*[!c]' 2>/dev/null || :
 		fi | sort -u | while read -r f; do
 			case $f in

@@ -1,0 +1,604 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* libkvm_pre_fault.so against a KVM that only pretends */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "fake-kvm.h"
+#include "preload.h"
+#include "test.h"
+
+#define MEM_SIZE	(2 * SZ_2M)
+#define NR_PAGES	(MEM_SIZE / SZ_4K)
+#define KVM_FD		999
+
+/* Memory that a test maps, and its VM with two vCPUs */
+static char *mem;
+static int vm, vcpu[4];
+
+static int set_slot(int fd, unsigned int id, unsigned int flags, uint64_t gpa,
+		    uint64_t size, void *hva)
+{
+	struct kvm_userspace_memory_region region = {
+		.slot = id,
+		.flags = flags,
+		.guest_phys_addr = gpa,
+		.memory_size = size,
+		.userspace_addr = (uintptr_t)hva,
+	};
+
+	return ioctl(fd, KVM_SET_USER_MEMORY_REGION, &region);
+}
+
+static char *map(int flags, int fd)
+{
+	mem = mmap(NULL, MEM_SIZE, PROT_READ | PROT_WRITE, flags, fd, 0);
+	CHECK(mem != MAP_FAILED);
+	madvise(mem, MEM_SIZE, MADV_NOHUGEPAGE);
+	return mem;
+}
+
+static char *map_anon(void)
+{
+	return map(MAP_PRIVATE | MAP_ANONYMOUS, -1);
+}
+
+static int create_vm(unsigned int vcpus)
+{
+	vm = ioctl(KVM_FD, KVM_CREATE_VM, 0);
+	for (unsigned int i = 0; i < vcpus; i++)
+		vcpu[i] = ioctl(vm, KVM_CREATE_VCPU, i);
+	return vm;
+}
+
+/* The number of pages from @first on that were pre-faulted @times */
+static long hits(uint64_t first, uint64_t nr, int times)
+{
+	long n = 0;
+
+	for (uint64_t i = first; i < first + nr; i++)
+		n += fake.hits[i] == times;
+	return n;
+}
+
+static void test_before_the_guest(void)
+{
+	memset(map_anon(), 1, MEM_SIZE);
+	create_vm(1);
+	set_slot(vm, 0, 0, SZ_2M, MEM_SIZE, mem);
+	CHECK_EQUAL(fake.calls, 0);
+	CHECK_EQUAL(ioctl(vcpu[0], KVM_RUN, 0), 0);
+	CHECK_EQUAL(fake.runs, 1);
+	CHECK_EQUAL(fake.calls_before_run, 1);
+	CHECK_EQUAL(hits(512, NR_PAGES, 1), NR_PAGES);
+	CHECK_EQUAL(hits(0, MAX_PAGES, 1), NR_PAGES);
+	ioctl(vcpu[0], KVM_RUN, 0);
+	CHECK_EQUAL(fake.calls, 1);
+	CHECK_EQUAL(fake.runs, 2);
+	CHECK_EQUAL(fake.enabled, 0);
+}
+
+static void test_region2(void)
+{
+	uint64_t region2[20] = { 3, SZ_2M, MEM_SIZE };
+
+	memset(map_anon(), 1, MEM_SIZE);
+	region2[3] = (uintptr_t)mem;
+	create_vm(1);
+	ioctl(vm, _IOW(KVMIO, 0x49, char[160]), region2);
+	/* As a VMM that has the request in an int */
+	ioctl(vcpu[0], (unsigned long)(int)KVM_RUN, 0);
+	CHECK_EQUAL(hits(512, NR_PAGES, 1), NR_PAGES);
+}
+
+static void test_other_slots(void)
+{
+	memset(map_anon(), 1, MEM_SIZE);
+	create_vm(1);
+	set_slot(vm, 0, 0, 0, SZ_4K, mem);
+	set_slot(vm, 1, KVM_MEM_READONLY, SZ_4K, SZ_4K, mem + SZ_4K);
+	set_slot(vm, 2, 1 << 2, 2 * SZ_4K, SZ_4K, mem + 2 * SZ_4K);
+	set_slot(vm, 3, KVM_MEM_LOG_DIRTY_PAGES, 3 * SZ_4K, SZ_4K, mem + 3 * SZ_4K);
+	set_slot(vm, 1 << 16, 0, 4 * SZ_4K, SZ_4K, mem + 4 * SZ_4K);
+	set_slot(vm, 5, 0, 5 * SZ_4K, SZ_4K, mem + 5 * SZ_4K);
+	ioctl(vcpu[0], KVM_RUN, 0);
+	CHECK_EQUAL(hits(0, MAX_PAGES, 1), 2);
+	CHECK_EQUAL(fake.hits[0] + fake.hits[5], 2);
+}
+
+static void test_device(void)
+{
+	int fd = open("/dev/zero", O_RDWR);
+
+	memset(map(MAP_PRIVATE, fd), 1, MEM_SIZE);
+	close(fd);
+	CHECK(!mprotect(mem + SZ_2M, SZ_4K, PROT_NONE));
+	create_vm(1);
+	set_slot(vm, 0, 0, 0, MEM_SIZE, mem);
+	ioctl(vcpu[0], KVM_RUN, 0);
+	CHECK_EQUAL(fake.calls, 0);
+}
+
+/* What was never touched stays so, and what was is found. */
+static void test_absent(void)
+{
+	static const uint64_t pages[] = { 1, 2, 100, 511, 512, NR_PAGES - 1 };
+
+	map_anon();
+	for (unsigned int i = 0; i < ARRAY_SIZE(pages); i++)
+		mem[pages[i] * SZ_4K] = 1;
+	create_vm(1);
+	set_slot(vm, 0, 0, 0, MEM_SIZE, mem);
+	ioctl(vcpu[0], KVM_RUN, 0);
+	CHECK_EQUAL(hits(0, MAX_PAGES, 1), ARRAY_SIZE(pages));
+	for (unsigned int i = 0; i < ARRAY_SIZE(pages); i++)
+		CHECK_EQUAL(fake.hits[pages[i]], 1);
+	CHECK_EQUAL(fake.calls, 4);
+}
+
+static void test_all(void)
+{
+	options.all = true;
+	map_anon();
+	create_vm(1);
+	set_slot(vm, 0, 0, 0, MEM_SIZE, mem);
+	ioctl(vcpu[0], KVM_RUN, 0);
+	CHECK_EQUAL(hits(0, NR_PAGES, 1), NR_PAGES);
+}
+
+static int sparse_file(void)
+{
+	int fd = memfd_create("memory", MFD_CLOEXEC);
+
+	CHECK(!ftruncate(fd, MEM_SIZE));
+	/* In the page cache only, and not mapped */
+	CHECK_EQUAL(pwrite(fd, "x", 1, 3 * SZ_4K), 1);
+	CHECK_EQUAL(pwrite(fd, "x", 1, MEM_SIZE - 1), 1);
+	CHECK_EQUAL(lseek(fd, 77, SEEK_SET), 77);
+	return fd;
+}
+
+static void run_sparse(int flags, unsigned int more)
+{
+	int fd = sparse_file();
+
+	map(flags, fd);
+	if (more)
+		mem[7 * SZ_4K] = 1;
+	create_vm(1);
+	set_slot(vm, 0, 0, 0, MEM_SIZE, mem);
+	ioctl(vcpu[0], KVM_RUN, 0);
+	CHECK_EQUAL(hits(0, MAX_PAGES, 1), 2 + more);
+	CHECK_EQUAL(fake.hits[3] + fake.hits[NR_PAGES - 1], 2);
+	CHECK_EQUAL(fake.hits[7], more);
+	/* The offset is the VMM's. */
+	CHECK_EQUAL(lseek(fd, 0, SEEK_CUR), 77);
+	close(fd);
+}
+
+static void test_sparse(void)
+{
+	run_sparse(MAP_SHARED, 0);
+}
+
+static void test_private_copy(void)
+{
+	run_sparse(MAP_PRIVATE, 1);
+}
+
+/* Here mincore() calls holes present, too. */
+static void test_foreign(void)
+{
+	fake.foreign = true;
+	run_sparse(MAP_SHARED, 0);
+}
+
+static void test_foreign_private_copy(void)
+{
+	fake.foreign = true;
+	run_sparse(MAP_PRIVATE, 1);
+}
+
+static void test_foreign_part(void)
+{
+	int fd = sparse_file();
+
+	fake.foreign = true;
+	map(MAP_SHARED, fd);
+	create_vm(1);
+	/* The slot begins in the file's third page, and ends before the last one. */
+	set_slot(vm, 0, 0, SZ_2M, SZ_2M, mem + 2 * SZ_4K);
+	ioctl(vcpu[0], KVM_RUN, 0);
+	CHECK_EQUAL(hits(0, MAX_PAGES, 1), 1);
+	CHECK_EQUAL(fake.hits[513], 1);
+	close(fd);
+}
+
+/* Delete and add a slot, which makes a round due. */
+static void flip(void)
+{
+	set_slot(vm, 1, 0, 0, 0, NULL);
+	set_slot(vm, 1, 0, SZ_2M, SZ_4K, mem + SZ_2M);
+}
+
+static void set_up_flips(void)
+{
+	memset(map_anon(), 1, MEM_SIZE);
+	create_vm(1);
+	set_slot(vm, 0, 0, 0, SZ_2M, mem);
+	set_slot(vm, 1, 0, SZ_2M, SZ_4K, mem + SZ_2M);
+	ioctl(vcpu[0], KVM_RUN, 0);
+	CHECK_EQUAL(hits(0, 513, 1), 513);
+}
+
+static void test_again(void)
+{
+	options.again = 3;
+	set_up_flips();
+	for (int i = 1; i <= 5; i++) {
+		flip();
+		ioctl(vcpu[0], KVM_RUN, 0);
+		ioctl(vcpu[0], KVM_RUN, 0);
+		CHECK_EQUAL(hits(0, 513, 1 + (i < 3 ? i : 3)), 513);
+	}
+}
+
+static void test_settle(void)
+{
+	options.settle = 3600000;
+	set_up_flips();
+	flip();
+	ioctl(vcpu[0], KVM_RUN, 0);
+	CHECK_EQUAL(hits(0, 513, 1), 513);
+	options.settle = 0;
+	ioctl(vcpu[0], KVM_RUN, 0);
+	CHECK_EQUAL(hits(0, 513, 2), 513);
+}
+
+/* Dirty logging takes no mapping away. */
+static void test_new_flags(void)
+{
+	set_up_flips();
+	set_slot(vm, 0, KVM_MEM_LOG_DIRTY_PAGES, 0, SZ_2M, mem);
+	ioctl(vcpu[0], KVM_RUN, 0);
+	CHECK_EQUAL(hits(0, 513, 1), 513);
+	flip();
+	ioctl(vcpu[0], KVM_RUN, 0);
+	CHECK_EQUAL(hits(0, 512, 1), 512);
+	CHECK_EQUAL(fake.hits[512], 2);
+}
+
+static void test_keep_mappings(void)
+{
+	fake.quirks = 0xff;
+	options.keep = true;
+	set_up_flips();
+	CHECK_EQUAL(fake.enabled, 1);
+	CHECK_EQUAL(fake.enabled_args, 1 << 7);
+	/* Nothing else is lost. */
+	set_slot(vm, 1, 0, 0, 0, NULL);
+	ioctl(vcpu[0], KVM_RUN, 0);
+	CHECK_EQUAL(hits(0, 513, 1), 513);
+
+	fake.enabled = 0;
+	fake.quirks = 0x7f;
+	create_vm(0);
+	options.keep = false;
+	fake.quirks = 0xff;
+	create_vm(0);
+	CHECK_EQUAL(fake.enabled, 0);
+}
+
+static void test_several_vms(void)
+{
+	int first, second;
+
+	memset(map_anon(), 1, MEM_SIZE);
+	first = create_vm(2);
+	set_slot(first, 0, 0, 0, SZ_2M, mem);
+	second = create_vm(1);
+	set_slot(second, 0, 0, SZ_2M, SZ_2M, mem + SZ_2M);
+	ioctl(fake.fd[2], KVM_RUN, 0);
+	CHECK_EQUAL(fake.calls, 0);
+	ioctl(vcpu[0], KVM_RUN, 0);
+	CHECK_EQUAL(hits(512, 512, 1), 512);
+	CHECK_EQUAL(fake.calls_of[2], fake.calls);
+	ioctl(vcpu[1], KVM_RUN, 0);
+	CHECK_EQUAL(hits(0, 1024, 1), 1024);
+	CHECK_EQUAL(fake.calls_of[1], fake.calls - fake.calls_of[2]);
+}
+
+static void *run_vcpu(void *arg)
+{
+	ioctl(*(int *)arg, KVM_RUN, 0);
+	return NULL;
+}
+
+static void run_all_vcpus(void)
+{
+	pthread_t threads[4];
+
+	for (int i = 0; i < 4; i++)
+		pthread_create(&threads[i], NULL, run_vcpu, &vcpu[i]);
+	for (int i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+}
+
+static void test_vcpus_share(void)
+{
+	map_anon();
+	/* Each second page, so that there are many calls */
+	for (uint64_t i = 0; i < NR_PAGES; i += 16)
+		mem[i * SZ_4K] = 1;
+	fake.delay = 2000;
+	create_vm(4);
+	set_slot(vm, 0, 0, 0, MEM_SIZE, mem);
+	run_all_vcpus();
+	CHECK_EQUAL(hits(0, MAX_PAGES, 1), NR_PAGES / 16);
+	/* Two pieces of 2M: two vCPUs work, and no vCPU enters before the end. */
+	CHECK_EQUAL(!!fake.calls_of[0] + !!fake.calls_of[1] + !!fake.calls_of[2] +
+		    !!fake.calls_of[3], 2);
+	CHECK_EQUAL(fake.calls_before_run, fake.calls);
+	CHECK_EQUAL(fake.runs, 4);
+}
+
+/* A vCPU that is to leave KVM_RUN must get there at once. */
+static void test_kick(void)
+{
+	struct kvm_run *run;
+
+	memset(map_anon(), 1, MEM_SIZE);
+	create_vm(1);
+	set_slot(vm, 0, 0, 0, MEM_SIZE, mem);
+	run = mmap(NULL, SZ_4K, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu[0], 0);
+	run->immediate_exit = 1;
+	ioctl(vcpu[0], KVM_RUN, 0);
+	CHECK_EQUAL(fake.calls, 0);
+	CHECK_EQUAL(fake.runs, 1);
+	run->immediate_exit = 0;
+	ioctl(vcpu[0], KVM_RUN, 0);
+	CHECK_EQUAL(hits(0, NR_PAGES, 1), NR_PAGES);
+	munmap(run, SZ_4K);
+}
+
+static void test_no_capability(void)
+{
+	fake.supported = false;
+	options.keep = true;
+	fake.quirks = 0xff;
+	memset(map_anon(), 1, MEM_SIZE);
+	create_vm(1);
+	set_slot(vm, 0, 0, 0, MEM_SIZE, mem);
+	ioctl(vcpu[0], KVM_RUN, 0);
+	CHECK_EQUAL(fake.calls + fake.enabled, 0);
+	CHECK_EQUAL(fake.runs, 1);
+}
+
+static void test_dry_run(void)
+{
+	options.dry_run = true;
+	options.keep = true;
+	fake.quirks = 0xff;
+	memset(map_anon(), 1, MEM_SIZE);
+	create_vm(1);
+	set_slot(vm, 0, 0, 0, MEM_SIZE, mem);
+	ioctl(vcpu[0], KVM_RUN, 0);
+	CHECK_EQUAL(fake.calls + fake.enabled, 0);
+}
+
+static void run_with_error(int error)
+{
+	fake.error = error;
+	fake.error_gpa = 10 * SZ_4K;
+	memset(map_anon(), 1, MEM_SIZE);
+	create_vm(1);
+	set_slot(vm, 0, 0, 0, MEM_SIZE, mem);
+	errno = 0;
+	CHECK_EQUAL(ioctl(vcpu[0], KVM_RUN, 0), 0);
+	CHECK_EQUAL(errno, 0);
+	CHECK_EQUAL(fake.runs, 1);
+}
+
+static void test_errors(void)
+{
+	run_with_error(EFAULT);
+	CHECK_EQUAL(hits(0, NR_PAGES, 1), NR_PAGES - 1);
+	reset_fake();
+	run_with_error(EOPNOTSUPP);
+	CHECK_EQUAL(hits(0, NR_PAGES, 1), 10);
+	CHECK_EQUAL(fake.calls, 2);
+}
+
+static void test_duplicates(void)
+{
+	int copy, other;
+
+	memset(map_anon(), 1, MEM_SIZE);
+	create_vm(1);
+	copy = fcntl(vm, F_DUPFD_CLOEXEC, 100);
+	close(vm);
+	set_slot(copy, 0, 0, 0, SZ_2M, mem);
+	close(copy);
+	copy = dup(vcpu[0]);
+	CHECK_EQUAL(dup2(copy, 300), 300);
+	CHECK_EQUAL(dup3(copy, 301, O_CLOEXEC), 301);
+	close(copy);
+	close(vcpu[0]);
+	close(300);
+	ioctl(301, KVM_RUN, 0);
+	CHECK_EQUAL(hits(0, 512, 1), 512);
+	close(301);
+
+	/* The numbers may belong to others now. */
+	other = open("/dev/null", O_RDWR);
+	CHECK(other == vm || other == vcpu[0] || other == copy);
+	set_slot(other, 0, 0, 0, MEM_SIZE, mem);
+	ioctl(other, KVM_RUN, 0);
+	close(other);
+	CHECK_EQUAL(hits(0, MAX_PAGES, 1), 512);
+}
+
+/* The child of a fork is a VMM of its own: the parent's VMs are not its business. */
+static void test_fork(void)
+{
+	int status;
+	pid_t pid;
+
+	memset(map_anon(), 1, MEM_SIZE);
+	create_vm(1);
+	set_slot(vm, 0, 0, 0, SZ_2M, mem);
+	pid = fork();
+	if (!pid) {
+		ioctl(vcpu[0], KVM_RUN, 0);
+		CHECK_EQUAL(fake.calls, 0);
+		create_vm(1);
+		set_slot(vm, 0, 0, SZ_2M, SZ_2M, mem + SZ_2M);
+		ioctl(vcpu[0], KVM_RUN, 0);
+		CHECK_EQUAL(hits(512, 512, 1), 512);
+		CHECK_EQUAL(hits(0, 512, 0), 512);
+		_exit(!!failure);
+	}
+	CHECK_EQUAL(waitpid(pid, &status, 0), pid);
+	CHECK_EQUAL(status, 0);
+	ioctl(vcpu[0], KVM_RUN, 0);
+	CHECK_EQUAL(hits(0, 512, 1), 512);
+}
+
+static void *flip_slots(void *arg)
+{
+	for (int i = 0; i < 200; i++)
+		flip();
+	return arg;
+}
+
+/* For the sanitizers: slots change, file descriptors come and go, and vCPUs run. */
+static void test_threads(void)
+{
+	pthread_t flipper;
+
+	options.again = MAX_AGAIN;
+	memset(map_anon(), 1, MEM_SIZE);
+	create_vm(4);
+	set_slot(vm, 0, 0, 0, SZ_2M, mem);
+	set_slot(vm, 1, 0, SZ_2M, SZ_4K, mem + SZ_2M);
+	pthread_create(&flipper, NULL, flip_slots, NULL);
+	for (int i = 0; i < 20; i++) {
+		run_all_vcpus();
+		close(dup(vcpu[i % 4]));
+		report_json();
+	}
+	pthread_join(flipper, NULL);
+	CHECK(fake.hits[0] >= 1);
+	CHECK(fake.hits[0] <= 1 + MAX_AGAIN);
+	CHECK_EQUAL(fake.runs, 80);
+}
+
+static void test_json(void)
+{
+	static char path[] = "/tmp/test-preload.XXXXXX", text[4096];
+	ssize_t len;
+	int fd = mkstemp(path);
+
+	close(fd);
+	options.json = path;
+	map_anon();
+	memset(mem, 1, SZ_2M);
+	create_vm(1);
+	set_slot(vm, 0, 0, 0, MEM_SIZE, mem);
+	set_slot(vm, 1, KVM_MEM_READONLY, 2 * MEM_SIZE, SZ_4K, mem);
+	ioctl(vcpu[0], KVM_RUN, 0);
+	/* The file was replaced. */
+	fd = open(path, O_RDONLY);
+	len = read(fd, text, sizeof(text) - 1);
+	CHECK(len > 0);
+	CHECK(strstr(text, "\"supported\": true, \"vcpus\": 1"));
+	CHECK(strstr(text, "\"bytes\": 2097152, \"failed\": 0, \"calls\": 1"));
+	CHECK(strstr(text, "\"rom\": 4096"));
+	CHECK(strstr(text, "\"absent\": 2097152 }"));
+	close(fd);
+	unlink(path);
+}
+
+static void test_options(void)
+{
+	static const char *const bad[] = {
+		"al", "again", "again=", "again=16", "again=-1", "again=1x", "settle=1e3",
+		"all,,quiet", "json=",
+	};
+	char good[] = "all,again=7,settle=0,keep-mappings,dry-run,quiet,json=/a,b",
+	     text[64];
+	struct preload_options parsed;
+
+	CHECK(!parse_options(&parsed, good));
+	CHECK(parsed.all && parsed.keep && parsed.dry_run && parsed.quiet);
+	CHECK_EQUAL(parsed.again, 7);
+	CHECK_EQUAL(parsed.settle, 0);
+	CHECK(!strcmp(parsed.json, "/a,b"));
+	for (unsigned int i = 0; i < ARRAY_SIZE(bad); i++) {
+		strcpy(text, bad[i]);
+		CHECK(parse_options(&parsed, text));
+	}
+	CHECK(!parse_options(&parsed, NULL));
+	CHECK_EQUAL(parsed.again, DEFAULT_AGAIN);
+}
+
+static const struct test tests[] = {
+	{ "before_the_guest", test_before_the_guest },
+	{ "region2", test_region2 },
+	{ "other_slots", test_other_slots },
+	{ "device", test_device },
+	{ "absent", test_absent },
+	{ "all", test_all },
+	{ "sparse", test_sparse },
+	{ "private_copy", test_private_copy },
+	{ "foreign", test_foreign },
+	{ "foreign_private_copy", test_foreign_private_copy },
+	{ "foreign_part", test_foreign_part },
+	{ "again", test_again },
+	{ "settle", test_settle },
+	{ "new_flags", test_new_flags },
+	{ "keep_mappings", test_keep_mappings },
+	{ "several_vms", test_several_vms },
+	{ "vcpus_share", test_vcpus_share },
+	{ "kick", test_kick },
+	{ "no_capability", test_no_capability },
+	{ "dry_run", test_dry_run },
+	{ "errors", test_errors },
+	{ "duplicates", test_duplicates },
+	{ "fork", test_fork },
+	{ "threads", test_threads },
+	{ "json", test_json },
+	{ "options", test_options },
+};
+
+/* Close what a test has left open, so that each begins with new VMs. */
+static void before_test(void)
+{
+	for (int fd = 3; fd < 600; fd++)
+		close(fd);
+	reset_fake();
+	options = (struct preload_options) { .quiet = true, .again = 1 };
+	host.ioctl = fake_ioctl;
+}
+
+static const char *after_test(void)
+{
+	if (mem)
+		munmap(mem, MEM_SIZE);
+	mem = NULL;
+	return fake.complaint;
+}
+
+int main(int argc, char *argv[])
+{
+	/* The library has read the environment already. */
+	if (argc && !getenv(PRELOAD_ENV)) {
+		setenv(PRELOAD_ENV, "", 1);
+		execv("/proc/self/exe", argv);
+	}
+	return run_tests(tests, ARRAY_SIZE(tests), before_test, after_test);
+}
