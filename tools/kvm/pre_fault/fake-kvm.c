@@ -5,6 +5,7 @@
 #undef dup3
 #undef faccessat
 #undef geteuid
+#undef ioctl
 #undef mincore
 
 #include <errno.h>
@@ -86,6 +87,10 @@ int fake_ioctl(int fd, unsigned long request, ...)
 	arg = va_arg(args, void *);
 	va_end(args);
 
+	if (_IOC_TYPE(request) != KVMIO) {
+		errno = ENOTTY;
+		return fake.old ? -1 : ioctl(fd, request, arg);
+	}
 	if (request == KVM_PRE_FAULT_MEMORY && fake.delay)
 		usleep(fake.delay);
 	pthread_mutex_lock(&fake.lock);

@@ -15,6 +15,8 @@ struct fake_kvm {
 	/* The host's answers: the ioctl, the quirks that can be disabled */
 	bool supported;
 	int quirks;
+	/* The host's kernel is older than PROCMAP_QUERY. */
+	bool old;
 	/* mincore() and the file belong to somebody else. */
 	bool foreign;
 	/* The page at @error_gpa has this error. */

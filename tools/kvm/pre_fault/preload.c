@@ -323,8 +323,6 @@ INTERPOSE int ioctl(int fd, unsigned long request, ...)
 	va_end(args);
 
 	need_host();
-	/* Some VMMs pass the request as an int, with its sign. */
-	request = (uint32_t)request;
 	if (!on || _IOC_TYPE(request) != KVMIO)
 		return host.ioctl(fd, request, arg);
 	if (request == KVM_RUN) {

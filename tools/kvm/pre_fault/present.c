@@ -28,6 +28,29 @@
 #define PAGEMAP_PRESENT		(1ULL << 63)
 #define PAGEMAP_BATCH		512
 
+/* Since 6.11, /proc/self/maps answers for one address: <linux/fs.h> may be older. */
+struct query {
+	uint64_t size;
+	uint64_t query_flags;
+	uint64_t query_addr;
+	uint64_t vma_start;
+	uint64_t vma_end;
+	uint64_t vma_flags;
+	uint64_t vma_page_size;
+	uint64_t vma_offset;
+	uint64_t inode;
+	uint32_t dev_major;
+	uint32_t dev_minor;
+	uint32_t vma_name_size;
+	uint32_t build_id_size;
+	uint64_t vma_name_addr;
+	uint64_t build_id_addr;
+};
+
+#define QUERY			_IOWR('f', 17, struct query)
+#define QUERY_OR_NEXT		0x10
+#define QUERY_READABLE		0x01
+
 /* A line of /proc/self/maps */
 struct mapping {
 	uint64_t start;
@@ -189,19 +212,61 @@ static bool skip_slot(const struct slot *slot, uint64_t *skipped)
 	return true;
 }
 
-/* Divide the slots of a VM into areas by the mappings of the process. */
-int find_areas(struct vm *vm, uint64_t skipped[NR_SKIPS])
+/* Find the mapping at or above an address. Return 0, or a negative errno. */
+static int query_mapping(int fd, uint64_t addr, struct mapping *map)
 {
-	FILE *file = fopen("/proc/self/maps", "re");
+	struct query query = {
+		.size = sizeof(query),
+		.query_flags = QUERY_OR_NEXT,
+		.query_addr = addr,
+		.vma_name_size = sizeof(map->path),
+		.vma_name_addr = (uintptr_t)map->path,
+	};
+
+	map->path[0] = '\0';
+	if (ioctl(fd, QUERY, &query))
+		return -errno;
+	map->start = query.vma_start;
+	map->end = query.vma_end;
+	map->offset = query.vma_offset;
+	map->inode = query.inode;
+	map->dev = makedev(query.dev_major, query.dev_minor);
+	map->readable = query.vma_flags & QUERY_READABLE;
+	return 0;
+}
+
+/* Ask for the mappings of the slots alone, which takes a fraction of reading all. */
+static int query_areas(struct vm *vm, int fd, uint64_t *skipped)
+{
+	uint64_t unused[NR_SKIPS] = { 0 };
+	struct mapping map;
+	int error = 0;
+
+	for (unsigned int i = 0; i < vm->nr_slots && !error; i++) {
+		const struct slot *slot = &vm->slots[i];
+
+		if (skip_slot(slot, unused))
+			continue;
+		for (uint64_t at = slot->hva; !error; at = map.end) {
+			error = query_mapping(fd, at, &map);
+			if (error || !overlaps(slot, &map))
+				break;
+			error = add_area(vm, slot, &map, skipped);
+		}
+		/* There is no mapping above. */
+		if (error == -ENOENT)
+			error = 0;
+	}
+	return error;
+}
+
+static int read_areas(struct vm *vm, FILE *file, uint64_t *skipped)
+{
 	uint64_t unused[NR_SKIPS] = { 0 };
 	char *line = NULL;
 	size_t len = 0;
 	int error = 0;
 
-	if (!file)
-		return -errno;
-	for (unsigned int i = 0; i < vm->nr_slots; i++)
-		skip_slot(&vm->slots[i], skipped);
 	while (!error && getline(&line, &len, file) > 0) {
 		struct mapping map;
 		char *rest;
@@ -217,6 +282,22 @@ int find_areas(struct vm *vm, uint64_t skipped[NR_SKIPS])
 		}
 	}
 	free(line);
+	return error;
+}
+
+/* Divide the slots of a VM into areas by the mappings of the process. */
+int find_areas(struct vm *vm, uint64_t skipped[NR_SKIPS])
+{
+	FILE *file = fopen("/proc/self/maps", "re");
+	int error;
+
+	if (!file)
+		return -errno;
+	for (unsigned int i = 0; i < vm->nr_slots; i++)
+		skip_slot(&vm->slots[i], skipped);
+	error = query_areas(vm, fileno(file), skipped);
+	if (error == -ENOTTY)
+		error = read_areas(vm, file, skipped);
 	fclose(file);
 	return error;
 }

@@ -90,8 +90,7 @@ static void test_region2(void)
 	region2[3] = (uintptr_t)mem;
 	create_vm(1);
 	ioctl(vm, _IOW(KVMIO, 0x49, char[160]), region2);
-	/* As a VMM that has the request in an int */
-	ioctl(vcpu[0], (unsigned long)(int)KVM_RUN, 0);
+	ioctl(vcpu[0], KVM_RUN, 0);
 	CHECK_EQUAL(hits(512, NR_PAGES, 1), NR_PAGES);
 }
 
@@ -116,11 +115,19 @@ static void test_device(void)
 
 	memset(map(MAP_PRIVATE, fd), 1, MEM_SIZE);
 	close(fd);
-	CHECK(!mprotect(mem + SZ_2M, SZ_4K, PROT_NONE));
 	create_vm(1);
 	set_slot(vm, 0, 0, 0, MEM_SIZE, mem);
 	ioctl(vcpu[0], KVM_RUN, 0);
 	CHECK_EQUAL(fake.calls, 0);
+	munmap(mem, MEM_SIZE);
+
+	memset(map_anon(), 1, MEM_SIZE);
+	CHECK(!mprotect(mem + SZ_2M, SZ_4K, PROT_NONE));
+	create_vm(1);
+	set_slot(vm, 0, 0, 0, MEM_SIZE, mem);
+	ioctl(vcpu[0], KVM_RUN, 0);
+	CHECK_EQUAL(hits(0, MAX_PAGES, 1), NR_PAGES - 1);
+	CHECK_EQUAL(fake.hits[512], 0);
 }
 
 /* What was never touched stays so, and what was is found. */
@@ -216,6 +223,17 @@ static void test_foreign_part(void)
 	CHECK_EQUAL(hits(0, MAX_PAGES, 1), 1);
 	CHECK_EQUAL(fake.hits[513], 1);
 	close(fd);
+}
+
+/* The mappings are read from text. */
+static void test_old_kernel(void)
+{
+	fake.old = true;
+	test_foreign_part();
+	munmap(mem, MEM_SIZE);
+	reset_fake();
+	fake.old = true;
+	test_other_slots();
 }
 
 /* Delete and add a slot, which makes a round due. */
@@ -558,6 +576,7 @@ static const struct test tests[] = {
 	{ "foreign", test_foreign },
 	{ "foreign_private_copy", test_foreign_private_copy },
 	{ "foreign_part", test_foreign_part },
+	{ "old_kernel", test_old_kernel },
 	{ "again", test_again },
 	{ "settle", test_settle },
 	{ "new_flags", test_new_flags },
