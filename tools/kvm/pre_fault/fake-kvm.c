@@ -119,8 +119,10 @@ int fake_ioctl(int fd, unsigned long request, ...)
 		break;
 	}
 	pthread_mutex_unlock(&fake.lock);
+	if (!error)
+		return ret;
 	errno = error;
-	return error ? -1 : ret;
+	return -1;
 }
 
 /* present.c calls these instead of the C library's. */

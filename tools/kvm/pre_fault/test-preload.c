@@ -176,7 +176,8 @@ static void run_sparse(int flags, unsigned int more)
 	map(flags, fd);
 	if (more)
 		mem[7 * SZ_4K] = 1;
-	create_vm(1);
+	/* Two vCPUs divide the memory into pieces of 2M. */
+	create_vm(2);
 	set_slot(vm, 0, 0, 0, MEM_SIZE, mem);
 	ioctl(vcpu[0], KVM_RUN, 0);
 	CHECK_EQUAL(hits(0, MAX_PAGES, 1), 2 + more);
@@ -317,11 +318,9 @@ static void test_several_vms(void)
 
 	memset(map_anon(), 1, MEM_SIZE);
 	first = create_vm(2);
-	set_slot(first, 0, 0, 0, SZ_2M, mem);
 	second = create_vm(1);
+	set_slot(first, 0, 0, 0, SZ_2M, mem);
 	set_slot(second, 0, 0, SZ_2M, SZ_2M, mem + SZ_2M);
-	ioctl(fake.fd[2], KVM_RUN, 0);
-	CHECK_EQUAL(fake.calls, 0);
 	ioctl(vcpu[0], KVM_RUN, 0);
 	CHECK_EQUAL(hits(512, 512, 1), 512);
 	CHECK_EQUAL(fake.calls_of[2], fake.calls);
@@ -413,7 +412,7 @@ static void run_with_error(int error)
 	fake.error = error;
 	fake.error_gpa = 10 * SZ_4K;
 	memset(map_anon(), 1, MEM_SIZE);
-	create_vm(1);
+	create_vm(2);
 	set_slot(vm, 0, 0, 0, MEM_SIZE, mem);
 	errno = 0;
 	CHECK_EQUAL(ioctl(vcpu[0], KVM_RUN, 0), 0);
@@ -433,14 +432,14 @@ static void test_errors(void)
 
 static void test_duplicates(void)
 {
-	int copy, other;
+	int copy, closed, other[3];
 
 	memset(map_anon(), 1, MEM_SIZE);
 	create_vm(1);
 	copy = fcntl(vm, F_DUPFD_CLOEXEC, 100);
 	close(vm);
 	set_slot(copy, 0, 0, 0, SZ_2M, mem);
-	close(copy);
+	closed = copy;
 	copy = dup(vcpu[0]);
 	CHECK_EQUAL(dup2(copy, 300), 300);
 	CHECK_EQUAL(dup3(copy, 301, O_CLOEXEC), 301);
@@ -449,14 +448,20 @@ static void test_duplicates(void)
 	close(300);
 	ioctl(301, KVM_RUN, 0);
 	CHECK_EQUAL(hits(0, 512, 1), 512);
+	close(closed);
+	set_slot(closed, 0, 0, 0, MEM_SIZE, mem);
+	ioctl(301, KVM_RUN, 0);
+	CHECK_EQUAL(hits(0, 512, 1), 512);
 	close(301);
 
 	/* The numbers may belong to others now. */
-	other = open("/dev/null", O_RDWR);
-	CHECK(other == vm || other == vcpu[0] || other == copy);
-	set_slot(other, 0, 0, 0, MEM_SIZE, mem);
-	ioctl(other, KVM_RUN, 0);
-	close(other);
+	for (unsigned int i = 0; i < ARRAY_SIZE(other); i++) {
+		other[i] = open("/dev/null", O_RDWR);
+		set_slot(other[i], 0, 0, 0, MEM_SIZE, mem);
+	}
+	CHECK(other[2] > vm && other[2] > vcpu[0]);
+	for (unsigned int i = 0; i < ARRAY_SIZE(other); i++)
+		ioctl(other[i], KVM_RUN, 0);
 	CHECK_EQUAL(hits(0, MAX_PAGES, 1), 512);
 }
 

@@ -3,6 +3,8 @@
 #
 # In the lab's machine, as TAP: restore Debian's QEMU without kvm-pre-fault and with, and
 # check the table. stock fails if the guest's memory has wrong contents.
+#
+#   stock_test VCPUS...
 
 table=/tmp/table
 n=0
@@ -32,20 +34,20 @@ row()
 }
 
 echo "TAP version 13"
-echo "1..17"
+echo "1..$((1 + 8 * $#))"
 
-stock 1 4 > $table 2> /tmp/errors
+stock "$@" > $table 2> /tmp/errors
 result $? stock_contents_are_right
 sed 's/^/# /' $table /tmp/errors
 
-for vcpus in 1 4; do
+for vcpus; do
 	for memory in anon thp file template private; do
 		row $memory $vcpus 'ms_with < ms_without && ms > 0'
 		result $? stock_${memory}_${vcpus}_is_cheaper
 	done
 	# All that the guest touches is present and writable.
 	for memory in thp file template; do
-		row $memory $vcpus 'without > 1000 && with <= 10'
+		row $memory $vcpus 'without > 20 && with <= 10'
 		result $? stock_${memory}_${vcpus}_takes_no_fault
 	done
 done
