@@ -78,9 +78,10 @@ static void write_vm(struct vm *vm, void *opaque)
 	fprintf(json->file, "%s\n\t{ \"vm\": %u, \"supported\": %s, \"vcpus\": %u",
 		json->vms++ ? "," : "", vm->id, vm->supported ? "true" : "false",
 		vm->vcpus);
-	fprintf(json->file, ", \"keeps_mappings\": %s, \"slots\": %u, \"changes\": %u"
-		", \"drops\": %u,\n\t  \"rounds\": [", vm->keeps ? "true" : "false",
-		vm->nr_slots, vm->changes, vm->drops);
+	fprintf(json->file, ", \"keeps_mappings\": %s, \"slots\": %u",
+		vm->keeps ? "true" : "false", vm->nr_slots);
+	fprintf(json->file, ", \"changes\": %u, \"drops\": %u,\n\t  \"rounds\": [",
+		vm->changes, vm->drops);
 	for (unsigned int i = 0; i < over; i++)
 		write_round(json->file, vm, &vm->rounds[i]);
 	fprintf(json->file, "%s] }", over ? "\n\t  " : "");

@@ -522,7 +522,8 @@ static void test_threads(void)
 
 static void test_json(void)
 {
-	static char path[] = "/tmp/test-preload.XXXXXX", text[4096];
+	char path[] = "/tmp/test-preload.XXXXXX";
+	static char text[4096];
 	ssize_t len;
 	int fd = mkstemp(path);
 
@@ -544,6 +545,7 @@ static void test_json(void)
 	CHECK(strstr(text, "\"absent\": 2097152 }"));
 	close(fd);
 	unlink(path);
+	options.json = NULL;
 }
 
 static void test_options(void)

@@ -89,7 +89,7 @@ static void must_fail(const char *what)
 }
 
 /* Read until a text appears, and forget what came before its end. */
-static void wait_for(struct qemu *qemu, int fd, const char *text, char *line, size_t size)
+static void wait_for(int fd, const char *text, char *line, size_t size)
 {
 	uint64_t end = now_ns() + LIMIT * 1000000000ULL;
 	static char buf[65536];
@@ -101,8 +101,10 @@ static void wait_for(struct qemu *qemu, int fd, const char *text, char *line, si
 	while (!(at = strstr(buf, text)) || (line && !strchr(at, '\n'))) {
 		struct pollfd pfd = { .fd = fd, .events = POLLIN };
 
-		if (now_ns() > end || poll(&pfd, 1, LIMIT * 1000) <= 0 ||
-		    (n = read(fd, buf + used, 1)) <= 0) {
+		n = 0;
+		if (now_ns() <= end && poll(&pfd, 1, LIMIT * 1000) > 0)
+			n = read(fd, buf + used, 1);
+		if (n <= 0) {
 			fprintf(stderr, "%s\n", buf);
 			must_fail("QEMU ended early, or takes too long");
 		}
@@ -115,7 +117,6 @@ static void wait_for(struct qemu *qemu, int fd, const char *text, char *line, si
 	}
 	if (line)
 		snprintf(line, size, "%.*s", (int)strcspn(at, "\r\n"), at);
-	(void)qemu;
 }
 
 static void command(struct qemu *qemu, char *answer, size_t size, const char *format, ...)
@@ -132,8 +133,8 @@ static void command(struct qemu *qemu, char *answer, size_t size, const char *fo
 		must_fail("the monitor is gone");
 	/* The echo of the command comes before the answer. */
 	if (answer)
-		wait_for(qemu, qemu->monitor_out, "status: ", answer, size);
-	wait_for(qemu, qemu->monitor_out, "(qemu) ", NULL, 0);
+		wait_for(qemu->monitor_out, "status: ", answer, size);
+	wait_for(qemu->monitor_out, "(qemu) ", NULL, 0);
 }
 
 static int open_pipe(int fds[2])
@@ -148,7 +149,18 @@ static void start(struct qemu *qemu, const char *object, const char *vcpus, bool
 {
 	int to[2], from[2];
 	char backend[256];
+	static const char *const fixed[] = {
+		"/usr/bin/qemu-system-x86_64", "-nodefaults", "-no-user-config",
+		"-no-reboot", "-display", "none",
+		"-machine", "pc,accel=kvm,memory-backend=ram0",
+		"-cpu", "qemu64", "-m", MEMORY, "-serial", "stdio",
+		"-chardev", "pipe,id=monitor,path=/tmp/pipe",
+		"-mon", "chardev=monitor,mode=readline",
+		"-kernel", "/guest/bzImage", "-initrd", "/guest/stock-initrd",
+		"-append", "console=ttyS0 panic=-1 noxsave",
+	};
 	const char *argv[64], **arg = argv;
+	unsigned int i;
 
 	snprintf(backend, sizeof(backend), "%s,id=ram0,size=" MEMORY, object);
 	if (with) {
@@ -156,15 +168,8 @@ static void start(struct qemu *qemu, const char *object, const char *vcpus, bool
 		*arg++ = "--json=" REPORT;
 		*arg++ = "--";
 	}
-	for (const char *const *fixed = (const char *const []) {
-			"/usr/bin/qemu-system-x86_64", "-nodefaults", "-no-user-config", "-no-reboot",
-			"-display", "none", "-machine", "pc,accel=kvm,memory-backend=ram0",
-			"-cpu", "qemu64", "-m", MEMORY, "-serial", "stdio",
-			"-chardev", "pipe,id=monitor,path=/tmp/pipe",
-			"-mon", "chardev=monitor,mode=readline",
-			"-kernel", "/guest/bzImage", "-initrd", "/guest/stock-initrd",
-			"-append", "console=ttyS0 panic=-1 noxsave", NULL }; *fixed; fixed++)
-		*arg++ = *fixed;
+	for (i = 0; i < sizeof(fixed) / sizeof(*fixed); i++)
+		*arg++ = fixed[i];
 	*arg++ = "-object";
 	*arg++ = backend;
 	*arg++ = "-smp";
@@ -196,10 +201,10 @@ static void start(struct qemu *qemu, const char *object, const char *vcpus, bool
 	qemu->serial_out = from[0];
 	qemu->monitor_in = open("/tmp/pipe.in", O_RDWR | O_CLOEXEC);
 	qemu->monitor_out = open("/tmp/pipe.out", O_RDWR | O_CLOEXEC);
-	wait_for(qemu, qemu->monitor_out, "(qemu) ", NULL, 0);
+	wait_for(qemu->monitor_out, "(qemu) ", NULL, 0);
 }
 
-static void quit(struct qemu *qemu)
+static void stop_qemu(struct qemu *qemu)
 {
 	int status;
 
@@ -234,12 +239,12 @@ static void save(const char *vcpus, bool template)
 	unlink(TEMPLATE);
 	start(&qemu, template ? "memory-backend-file,mem-path=" TEMPLATE ",share=on" :
 				"memory-backend-ram", vcpus, false, false);
-	wait_for(&qemu, qemu.serial_out, "stock: ready", NULL, 0);
+	wait_for(qemu.serial_out, "stock: ready", NULL, 0);
 	command(&qemu, NULL, 0, "stop");
 	if (template)
 		command(&qemu, NULL, 0, "migrate_set_capability x-ignore-shared on");
 	migrate_to(&qemu, template ? DEVICES : STATE);
-	quit(&qemu);
+	stop_qemu(&qemu);
 }
 
 /* Copy a file without its holes. */
@@ -333,10 +338,10 @@ static struct result restore(const struct backing *backing, const char *vcpus, b
 	command(&qemu, NULL, 0, "cont");
 	if (write(qemu.serial_in, "g", 1) != 1)
 		must_fail("no serial line");
-	wait_for(&qemu, qemu.serial_out, "stock: done", answer, sizeof(answer));
+	wait_for(qemu.serial_out, "stock: done", answer, sizeof(answer));
 	result.ms = (now_ns() - begin) / 1e6;
 	result.faults += faults();
-	quit(&qemu);
+	stop_qemu(&qemu);
 	if (strcmp(answer, "stock: done, 0 words are wrong"))
 		must_fail(answer);
 	if (with)
