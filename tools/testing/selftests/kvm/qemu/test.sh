@@ -83,16 +83,6 @@ image()
 	esac
 }
 
-# Print the initramfs of the run that was taken.
-initramfs()
-{
-	case $program in
-	guest_test)	echo initramfs-guest ;;
-	stock_test*)	echo initramfs-stock ;;
-	*)		echo initramfs ;;
-	esac
-}
-
 # Print the program that init runs, with its arguments.
 command_line()
 {
@@ -116,7 +106,7 @@ say()
 
 start()
 {
-	local run=$1 dir=$out/$1 mode=log cpus=1 gcov='' initrd image words
+	local run=$1 dir=$out/$1 mode=log cpus=1 gcov='' initrd=initramfs image words
 
 	take "$run"
 	case $kernel in
@@ -126,7 +116,7 @@ start()
 			sed -n 's/.* version \([0-9]*\.[0-9]*\).*/\1/p')" || cpus=2 ;;&
 	count*)	mode=count ;;
 	esac
-	initrd=$(initramfs)
+	[ "$program" != guest_test ] || initrd=initramfs-guest
 	image=$(image)
 	if [ "$image" = kernel-kasan ]; then
 		gcov=yes
@@ -222,7 +212,7 @@ if [ -n "$need" ]; then
 	for name in "${pending[@]}"; do
 		take "$name"
 		image
-		initramfs
+		[ "$program" != guest_test ] || echo initramfs-guest
 	done | sort -ru
 	exit
 fi
