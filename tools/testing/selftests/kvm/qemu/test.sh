@@ -112,7 +112,7 @@ start()
 	case $kernel in
 	# Waits for locks need two CPUs. QEMU before 8.1 does not let two CPUs take turns
 	# when it counts instructions.
-	count2)	! at_least 8.1 "$(qemu-system-x86_64 --version |
+	count2)	! at_least 8.1 "$("qemu-system-${arch/arm64/aarch64}" --version |
 			sed -n 's/.* version \([0-9]*\.[0-9]*\).*/\1/p')" || cpus=2 ;;&
 	count*)	mode=count ;;
 	esac
