@@ -564,7 +564,7 @@ static void test_options(void)
 	CHECK_EQUAL(parsed.settle, 0);
 	CHECK(!strcmp(parsed.json, "/a,b"));
 	for (unsigned int i = 0; i < ARRAY_SIZE(bad); i++) {
-		strcpy(text, bad[i]);
+		snprintf(text, sizeof(text), "%s", bad[i]);
 		CHECK(parse_options(&parsed, text));
 	}
 	CHECK(!parse_options(&parsed, NULL));

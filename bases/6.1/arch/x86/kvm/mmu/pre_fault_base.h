@@ -45,7 +45,10 @@ static inline bool is_frozen_spte(u64 spte)
  * pages written to swap without a write of the guest.  The CPU sets the D bit if there
  * is one.
  */
-#define pre_fault_clean_spte(spte)	((spte) & ~spte_shadow_dirty_mask(spte))
+static inline u64 pre_fault_clean_spte(u64 spte)
+{
+	return spte & ~spte_shadow_dirty_mask(spte);
+}
 
 /* Return true if each gfn has a memory type of its own. */
 static inline bool pre_fault_has_memtypes(struct kvm *kvm)

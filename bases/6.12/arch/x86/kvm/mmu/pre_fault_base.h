@@ -37,6 +37,9 @@
  * pages written to swap without a write of the guest.  The CPU sets the D bit if there
  * is one.
  */
-#define pre_fault_clean_spte(spte)	((spte) & ~spte_shadow_dirty_mask(spte))
+static inline u64 pre_fault_clean_spte(u64 spte)
+{
+	return spte & ~spte_shadow_dirty_mask(spte);
+}
 
 #endif /* __KVM_X86_MMU_PRE_FAULT_BASE_H */
