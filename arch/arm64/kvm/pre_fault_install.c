@@ -20,7 +20,7 @@
 
 /* PTEs without an address; 0 if not made yet */
 struct pre_fault_templates {
-	/* What a PTE maps: PAGE_SIZE or PMD_SIZE */
+	/* The size that a PTE maps: PAGE_SIZE or PMD_SIZE */
 	u64 size;
 	/* Read-only and writable */
 	kvm_pte_t pte[2];

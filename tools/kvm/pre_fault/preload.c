@@ -373,8 +373,14 @@ INTERPOSE int dup3(int fd, int to, int flags)
 	return duplicated(fd, host.dup3(fd, to, flags));
 }
 
-static int duplicated_by(int cmd, int fd, int ret)
+/* need_host() sets *@host_fcntl. */
+static int follow_fcntl(int (**host_fcntl)(int fd, int cmd, ...), int fd, int cmd,
+			void *arg)
 {
+	int ret;
+
+	need_host();
+	ret = (*host_fcntl)(fd, cmd, arg);
 	return cmd == F_DUPFD || cmd == F_DUPFD_CLOEXEC ? duplicated(fd, ret) : ret;
 }
 
@@ -387,8 +393,7 @@ INTERPOSE int fcntl(int fd, int cmd, ...)
 	va_start(args, cmd);
 	arg = va_arg(args, void *);
 	va_end(args);
-	need_host();
-	return duplicated_by(cmd, fd, host.fcntl(fd, cmd, arg));
+	return follow_fcntl(&host.fcntl, fd, cmd, arg);
 }
 
 INTERPOSE int fcntl64(int fd, int cmd, ...)
@@ -399,8 +404,7 @@ INTERPOSE int fcntl64(int fd, int cmd, ...)
 	va_start(args, cmd);
 	arg = va_arg(args, void *);
 	va_end(args);
-	need_host();
-	return duplicated_by(cmd, fd, host.fcntl64(fd, cmd, arg));
+	return follow_fcntl(&host.fcntl64, fd, cmd, arg);
 }
 
 static __attribute__((constructor)) void start(void)

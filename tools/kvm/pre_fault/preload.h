@@ -35,7 +35,7 @@ struct preload_options {
 	const char *json;
 };
 
-/* What is left out, in bytes */
+/* The memory that is left out, in bytes, by reason */
 enum skip {
 	SKIP_ROM,
 	SKIP_PRIVATE,

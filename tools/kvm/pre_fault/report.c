@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What libkvm_pre_fault.so has done: a line on stderr, and a file of JSON. */
+/* Report the work of libkvm_pre_fault.so: a line on stderr, and a file of JSON. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>

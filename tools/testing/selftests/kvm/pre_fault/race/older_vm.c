@@ -29,7 +29,7 @@ struct older_race {
 	/* After the tail, to take the page that was dropped first */
 	size_t spare;
 	bool dropped;
-	/* What that took the last time */
+	/* The time that the last drop took */
 	double drop_time;
 	/* The number of pre-faults that began before the host had dropped the memory */
 	unsigned int in_time;
