@@ -186,11 +186,13 @@ files_in() {
 
 # Print "NAME FILE" for everything that goes into the kernel's tree of the base: NAME is
 # the name in the tree, FILE is ours, X.patch for an edit of X. A file in bases/$base
-# takes the place of the file at the root.
+# takes the place of the file at the root, as does a file that bases/$base/base shares
+# with another base.
 own_files() {
 	{
 		files_in . | sed 's/.*/root & &/'
 		base_key "$base" drop | sed 's/.*/drop &/'
+		base_key "$base" shares | sed 's|\(.*\) \(.*\)|base \2 bases/\1/\2|'
 		files_in "bases/$base" | sed "s|.*|base & bases/$base/&|"
 	} | awk '
 	# As in MAINTAINERS, a name that ends in / stands for all files below.

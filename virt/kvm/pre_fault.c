@@ -22,6 +22,9 @@ static bool pre_fault_range_is_valid(const struct kvm_pre_fault_memory *range)
 /*
  * Have the architecture map the start of @range.  Drop SRCU between steps, as
  * memslot updates wait for its readers and must not wait for the whole range.
+ *
+ * Returns the number of bytes that are mapped, 0 to be called again after the
+ * memslots or the host's page table changed meanwhile, or -errno.
  */
 static long pre_fault_step(struct kvm_vcpu *vcpu,
 			   struct kvm_pre_fault_memory *range)
@@ -40,8 +43,7 @@ static long pre_fault_step(struct kvm_vcpu *vcpu,
 	r = kvm_arch_vcpu_pre_fault_memory(vcpu, range);
 	srcu_read_unlock(&kvm->srcu, idx);
 
-	/* On 0, the caller would retry forever. */
-	return WARN_ON_ONCE(!r) ? -EIO : r;
+	return r;
 }
 
 /*

@@ -10,7 +10,6 @@
 #include <linux/kvm_host.h>
 #include <linux/kvm_pre_fault.h>
 #include <linux/mm.h>
-#include <linux/sched/signal.h>
 
 #include <asm/kvm_mmu.h>
 #include <asm/kvm_pgtable.h>
@@ -135,11 +134,7 @@ static long pre_fault_page(struct kvm_vcpu *vcpu, struct kvm_memory_slot *slot,
 	return r == -EAGAIN ? 0 : r;
 }
 
-/*
- * Map memory from @gpa on.  Returns the number of bytes mapped, 0 if another
- * task has changed the host's or the VM's page tables meanwhile, or -errno.
- */
-static long pre_fault_step(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
+static long pre_fault_memory(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
 {
 	struct kvm *kvm = vcpu->kvm;
 	struct kvm_memory_slot *slot;
@@ -180,7 +175,8 @@ static long pre_fault_step(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
  * Map the start of @range in the VM's stage-2.  Called with vcpu->mutex held,
  * inside an SRCU read section of kvm->srcu, with no MMU lock held.
  *
- * Returns the number of bytes that are mapped, or -errno: -EAGAIN if the memslot is
+ * Returns the number of bytes that are mapped, 0 if another task has changed the
+ * host's or the VM's page tables meanwhile, or -errno: -EAGAIN if the memslot is
  * being deleted or moved, -EFAULT if the host memory can't be read, or not be used
  * for a VM with MTE, -EHWPOISON, -EINTR, -ENOENT without a memslot, -ENOEXEC before
  * KVM_ARM_VCPU_INIT, -ENOMEM, -EOPNOTSUPP in protected mode.
@@ -188,21 +184,11 @@ static long pre_fault_step(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
 long kvm_arch_vcpu_pre_fault_memory(struct kvm_vcpu *vcpu,
 				    struct kvm_pre_fault_memory *range)
 {
-	long r;
-
 	if (is_protected_kvm_enabled())
 		return -EOPNOTSUPP;
 
 	if (!pre_fault_vcpu_initialized(vcpu))
 		return -ENOEXEC;
 
-	for (;;) {
-		r = pre_fault_step(vcpu, range->gpa, range->size);
-		if (r)
-			return r;
-
-		if (signal_pending(current))
-			return -EINTR;
-		cond_resched();
-	}
+	return pre_fault_memory(vcpu, range->gpa, range->size);
 }

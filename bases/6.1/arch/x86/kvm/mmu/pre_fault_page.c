@@ -5,7 +5,6 @@
  * SPTEs, does not emulate, and installs no MMIO SPTE.
  */
 #include <linux/kvm_host.h>
-#include <linux/sched/signal.h>
 
 #include <asm/vmx.h>
 
@@ -188,11 +187,7 @@ static int pre_fault_page(struct kvm_vcpu *vcpu, struct kvm_page_fault *fault)
 	return r;
 }
 
-/*
- * Map memory from @gpa on.  Returns the number of bytes mapped, 0 if another
- * task has changed the host's or the VM's page tables meanwhile, or -errno.
- */
-static long pre_fault_step(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
+static long pre_fault_memory(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
 {
 	struct kvm_page_fault fault = {
 		.addr = gpa,
@@ -264,27 +259,18 @@ static long pre_fault_step(struct kvm_vcpu *vcpu, gpa_t gpa, u64 size)
  * Map the start of @range in the vCPU's current MMU root.  The vCPU is loaded.
  * Called inside an SRCU read section of kvm->srcu with no MMU lock held.
  *
- * Returns the number of bytes that are mapped, or -errno:
- * -EAGAIN if the memslot is being deleted or moved, -EFAULT if the host memory
- * can't be read, -EHWPOISON, -EINTR, -ENOENT without a memslot, -ENOMEM or -ENOSPC
- * without memory for page tables, -EOPNOTSUPP if the page tables are not indexed
- * by gpa or do not reach it, -EIO if the MMU is in an unknown state.
+ * Returns the number of bytes that are mapped, 0 if another task has changed the
+ * host's or the VM's page tables meanwhile, or -errno: -EAGAIN if the memslot is
+ * being deleted or moved, -EFAULT if the host memory can't be read, -EHWPOISON,
+ * -EINTR, -ENOENT without a memslot, -ENOMEM or -ENOSPC without memory for page
+ * tables, -EOPNOTSUPP if the page tables are not indexed by gpa or do not reach it,
+ * -EIO if the MMU is in an unknown state.
  */
 long kvm_arch_vcpu_pre_fault_memory(struct kvm_vcpu *vcpu,
 				    struct kvm_pre_fault_memory *range)
 {
-	long r;
-
 	if (!tdp_enabled || is_guest_mode(vcpu))
 		return -EOPNOTSUPP;
 
-	for (;;) {
-		r = pre_fault_step(vcpu, range->gpa, range->size);
-		if (r)
-			return r;
-
-		if (signal_pending(current))
-			return -EINTR;
-		cond_resched();
-	}
+	return pre_fault_memory(vcpu, range->gpa, range->size);
 }

@@ -1,20 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Names of the newest selftest library that Linux 6.1 lacks.
+ * Names of the newest selftest library that Linux 6.1 lacks, and facts of Linux 6.1.
  */
 #ifndef SELFTEST_KVM_PRE_FAULT_BASE_H
 #define SELFTEST_KVM_PRE_FAULT_BASE_H
 
-#include "test_util.h"
-#include "kvm_util.h"
-#include "processor.h"
-
-typedef vm_paddr_t gpa_t;
-typedef vm_vaddr_t gva_t;
-
-#define vm_alloc_page(vm)		vm_vaddr_alloc_page(vm)
-#define vm_alloc_pages(vm, nr)		vm_vaddr_alloc_pages(vm, nr)
-#define vm_get_stat(vm, stat)		vm_get_stat(vm, #stat)
+#include "old_base.h"
 
 /* The functions that make VMs leave this to their callers. */
 static inline struct kvm_vm *base_init_vm(struct kvm_vm *vm, unsigned int nr,
@@ -35,26 +26,6 @@ static inline struct kvm_vm *base_init_vm(struct kvm_vm *vm, unsigned int nr,
 #define vm_create_with_vcpus(nr, code, vcpus) \
 	base_init_vm(vm_create_with_vcpus(nr, code, vcpus), nr, vcpus)
 
-static inline void kvm_arch_vm_finalize_vcpus(struct kvm_vm *vm)
-{
-}
-
-static inline u64 vm_pgd(struct kvm_vm *vm)
-{
-	return vm->pgd;
-}
-
-static inline int vm_pgtable_levels(struct kvm_vm *vm)
-{
-	return vm->pgtable_levels;
-}
-
-/* Disabling dirty logging replaces page tables of the TDP MMU with large mappings. */
-#define PF_RECOVERS_HUGE	false
-
-/* A write to the huge zero page allocates a huge page. */
-#define PF_COPIES_HUGE_ZERO	false
-
 /* KVM marks a page dirty when it maps the page writable. */
 #ifdef __aarch64__
 #define PF_MARKS_DIRTY		true
@@ -68,13 +39,10 @@ static inline int vm_pgtable_levels(struct kvm_vm *vm)
 /* The ioctl loads the vCPU's root before it looks for a memslot. */
 #define PF_ROOT_BEFORE_SLOT	false
 
-#ifdef __x86_64__
-
 /* EOPNOTSUPP while the vCPU runs a nested guest without nested paging */
-#define PF_REFUSES_L2	true
+#define PF_REFUSES_L2		true
 
-#include "svm_util.h"
-#include "vmx.h"
+#ifdef __x86_64__
 
 #define host_cpu_is_intel	is_intel_cpu()
 
@@ -88,27 +56,6 @@ static inline bool kvm_cpu_has_ept(void)
 
 	ctrl = kvm_get_feature_msr(MSR_IA32_VMX_PROCBASED_CTLS2) >> 32;
 	return ctrl & SECONDARY_EXEC_ENABLE_EPT;
-}
-
-#define L2_STACK_WORDS	64
-
-static inline void svm_prepare_l2(struct svm_test_data *svm, void *rip, u64 root)
-{
-	static unsigned long stack[L2_STACK_WORDS];
-
-	generic_svm_setup(svm, rip, &stack[L2_STACK_WORDS]);
-	if (root) {
-		svm->vmcb->control.nested_ctl = SVM_NESTED_CTL_NP_ENABLE;
-		svm->vmcb->control.nested_cr3 = root;
-	}
-}
-
-static inline void vmx_prepare_l2(struct vmx_pages *vmx, void *rip, u64 root)
-{
-	static unsigned long stack[L2_STACK_WORDS];
-
-	vmx->eptp_gpa = root;
-	prepare_vmcs(vmx, rip, &stack[L2_STACK_WORDS]);
 }
 
 #endif /* __x86_64__ */
