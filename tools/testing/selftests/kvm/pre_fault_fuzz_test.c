@@ -33,7 +33,7 @@ static void change_something(void)
 	else if (what < 68)
 		fz_host_change();
 	else
-		fz_vcpu_change();
+		fz_arch_vcpu_change();
 }
 
 static void help(const char *name)
@@ -97,7 +97,7 @@ int main(int argc, char *argv[])
 
 	ksft_print_msg("seed %lu, %lu calls\n", seed, nr_calls);
 	fz_random_init(seed);
-	fz_facts_init();
+	fz_arch_facts_init();
 	fz_host_init();
 	fz_eagain_init();
 	fz_call_init();

@@ -19,9 +19,6 @@ static timer_t timer;
 static uint64_t seen[MAX_ERRNO], partial, exact, calls, bad_args;
 /* A page that no call may reach; -1 for none */
 static uint64_t forbidden = -1ul;
-static const char * const vm_stats[] = {
-	"pages_4k", "pages_2m", "pages_1g", "mmu_recycled",
-};
 
 static void on_signal(int sig)
 {
@@ -237,34 +234,20 @@ static uint64_t check_struct(const struct fz_call *call)
 static void check_pages(struct fz_vcpu *vcpu, struct fz_answer *want)
 {
 	static const char * const name[] = { "pf_prefaulted" };
-	uint64_t vm[ARRAY_SIZE(vm_stats)], prefaulted, new, mapped, sure, maybe;
+	uint64_t prefaulted, new;
 
 	fz_read_stats(vcpu->stats_fd, name, 1, &prefaulted);
 	new = prefaulted - vcpu->prefaulted;
 	vcpu->prefaulted = prefaulted;
-	fz_read_stats(fz_vm.stats_fd, vm_stats, ARRAY_SIZE(vm_stats), vm);
 
-	/* Page tables that KVM recycled during the call may be those of this call. */
-	if (!fz_facts.tdp_mmu && vm[3] != fz_vm.recycled) {
-		fz_vm.recycled = vm[3];
-		fz_recycled();
-		want->max_pages = -1ul;
-	}
-
-	mapped = vm[0] + FZ_BLOCK * vm[1];
-	fz_count(&sure, &maybe);
-	fz_note("  errno %d, %#lx done, %lu new of %lu to %lu, all %lu of %lu+%lu",
-		want->err, want->done, new, want->min_pages, want->max_pages,
-		mapped, sure, maybe);
+	fz_note("  errno %d, %#lx done, %lu new of %lu to %lu", want->err,
+		want->done, new, want->min_pages, want->max_pages);
+	fz_arch_check_mapped(want);
 
 	exact += want->min_pages == want->max_pages;
 	FZ_ASSERT(new >= want->min_pages && new <= want->max_pages,
 		  "pf_prefaulted +%lu, expected %lu to %lu", new,
 		  want->min_pages, want->max_pages);
-
-	FZ_ASSERT(!vm[2] && mapped >= sure && mapped <= sure + maybe,
-		  "%lu pages are mapped, expected %lu, maybe %lu more", mapped,
-		  sure, maybe);
 }
 
 /* Note the memslot of the call, and the state of the first page. */
@@ -386,7 +369,7 @@ bool fz_call_all_seen(bool eagain)
 		{ EINTR, true },
 		{ EAGAIN, eagain },
 		{ EHWPOISON, fz_host.poisoned == FZ_MAX_POISONED },
-		{ EOPNOTSUPP, fz_facts.svm && PF_REFUSES_L2 },
+		{ fz_facts.refuses, fz_facts.refuses },
 	};
 	bool all = partial;
 	unsigned int i;
@@ -405,5 +388,5 @@ bool fz_call_all_seen(bool eagain)
 /* Most predictions must be exact: bounds could hide a failure. */
 bool fz_call_exact_enough(void)
 {
-	return exact * 10 >= calls * (fz_facts.tdp_mmu ? 8 : 6);
+	return exact * 100 >= calls * fz_facts.exact;
 }

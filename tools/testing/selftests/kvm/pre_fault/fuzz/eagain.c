@@ -111,6 +111,7 @@ bool fz_eagain_possible(void)
 void fz_eagain_episode(void)
 {
 	double end = pf_now() + SECONDS;
+	struct fz_answer sleeper_pages = {};
 	unsigned int i;
 
 	victim = fz_random_slot();
@@ -128,6 +129,7 @@ void fz_eagain_episode(void)
 	sem_post(&sleeper.go);
 	FZ_ASSERT(pf_uffd_poll(uffd, SECONDS * 1000),
 		  "the pre-fault does not wait for the userfaultfd");
+	victim->doomed = true;
 	sem_post(&deleter.go);
 	while (!fz_call_may_be_eagain(victim)) {
 		FZ_ASSERT(pf_now() < end, "no EAGAIN from a slot that is being deleted");
@@ -146,5 +148,6 @@ void fz_eagain_episode(void)
 	FZ_ASSERT(!sleeper_err && !sleeper_left && !deleter_err,
 		  "errno %d from the pre-fault with %#lx left, %d from the deletion",
 		  sleeper_err, sleeper_left, deleter_err);
+	fz_mapped(0, FZ_UFFD_GPA, PAGE_SIZE, &sleeper_pages);
 	fz_slot_deleted(victim);
 }

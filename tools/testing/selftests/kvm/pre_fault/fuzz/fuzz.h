@@ -4,7 +4,8 @@
  * state of them.
  *
  * A file calls only functions of the files before it: util, model, host, slots, vcpu,
- * vm, call, eagain, pre_fault_fuzz_test. The functions below are in that order.
+ * vm, call, eagain, pre_fault_fuzz_test. The functions below are in that order. The
+ * functions of ARCH/fuzz.c, fz_arch_*(), come last and are called by all.
  */
 #ifndef SELFTEST_KVM_PRE_FAULT_FUZZ_H
 #define SELFTEST_KVM_PRE_FAULT_FUZZ_H
@@ -64,8 +65,9 @@ enum fz_map {
 
 struct fz_slot {
 	bool used;
+	bool doomed;		/* is about to be deleted */
 	bool invalid;		/* is being deleted */
-	bool apic_access;
+	bool unmappable;	/* as if there were no slot */
 	uint16_t id;
 	uint8_t as;
 	uint32_t flags;
@@ -88,7 +90,7 @@ struct fz_slot {
 
 enum {
 	FZ_RUNNER,	/* runs the guest */
-	FZ_RAW,		/* is never run, and has random state */
+	FZ_RAW,		/* is never run, and has random state, or none */
 	FZ_BLOCKER,	/* sleeps in a userfaultfd */
 	FZ_NR_VCPUS,
 };
@@ -98,18 +100,15 @@ struct fz_vcpu {
 	int stats_fd;
 	struct kvm_run *run;
 	uint8_t as;
-	bool nested;
+	int refuses;		/* all valid calls, with this errno */
 	uint64_t prefaulted;
 };
 
 struct fz_vm {
 	int fd;
 	int stats_fd;
-	bool irqchip;
-	bool apicv;
 	struct fz_vcpu vcpus[FZ_NR_VCPUS];
 	struct fz_slot slots[FZ_NR_SLOTS];
-	uint64_t recycled;
 	uint64_t last_gfn;	/* mapped by a call, not in SMM */
 };
 
@@ -128,17 +127,14 @@ struct fz_answer {
 	uint64_t max_pages;
 };
 
-/* Facts about this machine */
+/* Facts about this machine, and about its VM */
 struct fz_facts {
-	bool tdp_mmu;
-	bool amd;
-	bool svm;
-	bool smm;
-	bool eager_split;
-	bool flexpriority;
-	bool apicv;
-	bool unrestricted;
+	bool smm;		/* VMs have two address spaces */
 	unsigned int phys_bits;
+	unsigned int slot_bits;	/* of the guest physical addresses that can be mapped */
+	uint64_t guest_end;	/* of those that the guest can access */
+	int refuses;		/* the errno of a vCPU that refuses calls, or 0 */
+	unsigned int exact;	/* the least percentage of exact predictions */
 };
 
 /* util.c */
@@ -175,13 +171,20 @@ struct fz_slot *fz_slot_at(uint8_t as, uint64_t gfn);
 bool fz_slot_is_free(uint8_t as, uint64_t gfn, uint64_t npages, struct fz_slot *but);
 struct fz_answer fz_predict(struct fz_vcpu *vcpu, const struct fz_call *call);
 void fz_mapped(uint8_t as, uint64_t gpa, uint64_t size, struct fz_answer *count);
-void fz_guest_mapped(struct fz_slot *slot, uint64_t page);
+enum fz_map fz_map_get(const struct fz_slot *slot, uint64_t page);
+void fz_map_set(struct fz_slot *slot, uint64_t page, enum fz_map map);
+bool fz_is_mapped(enum fz_map map);
+bool fz_can_be_huge(const struct fz_slot *slot, uint64_t page);
+/* Change the pages of the block around a page from one state to another. */
+void fz_block_set(struct fz_slot *slot, uint64_t page, enum fz_map from,
+		  enum fz_map to);
+bool fz_block_has(const struct fz_slot *slot, uint64_t page, enum fz_map map);
+/* All of the block is one mapping. */
+void fz_block_huge(struct fz_slot *slot, uint64_t page);
 void fz_host_gone(uint64_t page, uint64_t npages);
 void fz_host_maybe_gone(uint64_t page);
+void fz_slot_gone(struct fz_slot *slot);
 void fz_all_gone(void);
-void fz_recycled(void);
-void fz_dirty_log_on(struct fz_slot *slot);
-void fz_dirty_log_off(struct fz_slot *slot);
 void fz_count(uint64_t *sure, uint64_t *maybe);
 
 /* host.c */
@@ -202,10 +205,11 @@ void fz_slot_change(void);
 /* vcpu.c */
 void fz_vcpu_init(void);
 void fz_vcpu_reset(void);
-void fz_vcpu_change(void);
+/* Have the guest touch a page of a slot, if it can, or any page. */
+void fz_vcpu_touch_page(struct fz_slot *slot, uint64_t page);
+void fz_vcpu_touch(void);
 
 /* vm.c */
-void fz_facts_init(void);
 void fz_vm_init(void);
 void fz_vm_renew(void);
 
@@ -225,5 +229,36 @@ bool fz_call_exact_enough(void);
 void fz_eagain_init(void);
 void fz_eagain_episode(void);
 bool fz_eagain_possible(void);
+
+/* ARCH/fuzz.c */
+void fz_arch_facts_init(void);
+/* The argument of KVM_CREATE_VM */
+unsigned long fz_arch_vm_type(void);
+/* Set up a VM that has no vCPU and no memslot yet. */
+void fz_arch_vm_init(void);
+/* Write the guest's code, which is at FZ_CODE_GPA. */
+void fz_arch_guest_code(void *page);
+void fz_arch_vcpu_init(struct fz_vcpu *vcpu);
+void fz_arch_vcpu_change(void);
+/* fz_arch_guest_mapped() also predicts accesses to huge pages of the host. */
+extern const bool fz_arch_touches_huge;
+/*
+ * Have the guest read a word of a page at @gpa, return it, and write @value there
+ * if @value is not 0. In a read-only slot, the write must not succeed.
+ */
+uint32_t fz_arch_touch(struct fz_vcpu *vcpu, struct fz_slot *slot, uint64_t gpa,
+		       uint32_t value);
+/* Record that the guest has touched a page, which changed the mappings. */
+void fz_arch_guest_mapped(struct fz_slot *slot, uint64_t page, bool write);
+/* Return true if a pre-fault maps only 4K pages in the slot. */
+bool fz_arch_maps_4k(const struct fz_slot *slot);
+/* Return true if a pre-fault maps a huge page although a page table is in use. */
+bool fz_arch_replaces_table(const struct fz_slot *slot, uint64_t page);
+/* Record that dirty logging was enabled or disabled. */
+void fz_arch_dirty_log_changed(struct fz_slot *slot);
+/* Record that the slot was deleted or moved. */
+void fz_arch_slot_gone(struct fz_slot *slot);
+/* Check what is mapped after a call. Change @want if KVM zapped its mappings. */
+void fz_arch_check_mapped(struct fz_answer *want);
 
 #endif /* SELFTEST_KVM_PRE_FAULT_FUZZ_H */

@@ -4,9 +4,9 @@
  * memslots, host memory and stage-2 mappings, and the events that zap a mapping.
  *
  * Two states are uncertain: a FZ_MAYBE page may be mapped or not, a FZ_ANY page has a
- * mapping of unknown size. They come from VMAs that are cut in two, and from the legacy
- * MMU, which maps the neighbours of a page that the guest touches, and recycles page
- * tables when it has too many. Without these states, predictions are exact.
+ * mapping of unknown size. They come from VMAs that are cut in two, and from guest page
+ * faults whose effect depends on more than the model's state, see ARCH/fuzz.c. Without
+ * these states, predictions are exact.
  */
 #include "fuzz.h"
 
@@ -51,14 +51,14 @@ static int64_t map_index(uint64_t page)
 	return page < FZ_OWN ? -1 : (int64_t)(page - FZ_OWN + FZ_PAGES);
 }
 
-static enum fz_map map_get(const struct fz_slot *slot, uint64_t page)
+enum fz_map fz_map_get(const struct fz_slot *slot, uint64_t page)
 {
 	int64_t i = map_index(page);
 
 	return i < 0 ? FZ_NO : slot->map[i];
 }
 
-static void map_set(struct fz_slot *slot, uint64_t page, enum fz_map map)
+void fz_map_set(struct fz_slot *slot, uint64_t page, enum fz_map map)
 {
 	uint8_t *old = &slot->map[map_index(page)];
 
@@ -105,81 +105,81 @@ static bool slot_fits_huge(const struct fz_slot *slot, uint64_t page)
 	       block + FZ_BLOCK <= slot->page + slot->npages;
 }
 
-static bool can_be_huge(const struct fz_slot *slot, uint64_t page)
+bool fz_can_be_huge(const struct fz_slot *slot, uint64_t page)
 {
 	return slot_fits_huge(slot, page) && fz_host.huge[page / FZ_BLOCK];
 }
 
-static void block_set(struct fz_slot *slot, uint64_t page, enum fz_map from,
-		      enum fz_map to)
+void fz_block_set(struct fz_slot *slot, uint64_t page, enum fz_map from,
+		  enum fz_map to)
 {
 	uint64_t block = page & ~(FZ_BLOCK - 1ul), i;
 
 	for (i = block; i < block + FZ_BLOCK; i++) {
-		if (map_get(slot, i) == from)
-			map_set(slot, i, to);
+		if (fz_map_get(slot, i) == from)
+			fz_map_set(slot, i, to);
 	}
 }
 
-static bool block_has(const struct fz_slot *slot, uint64_t page, enum fz_map map)
+bool fz_block_has(const struct fz_slot *slot, uint64_t page, enum fz_map map)
 {
 	uint64_t block = page & ~(FZ_BLOCK - 1ul), i;
 
 	for (i = block; i < block + FZ_BLOCK; i++) {
-		if (map_get(slot, i) == map)
+		if (fz_map_get(slot, i) == map)
 			return true;
 	}
 
 	return false;
 }
 
-/*
- * On newer kernels, KVM's own fault path maps the huge zero page, and replaces a page
- * table for it.
- */
-static bool replaces_table(const struct fz_slot *slot, uint64_t page)
+void fz_block_huge(struct fz_slot *slot, uint64_t page)
 {
-	return PF_COPIES_HUGE_ZERO && can_be_huge(slot, page) &&
-	       !(slot->flags & KVM_MEM_LOG_DIRTY_PAGES) &&
-	       !(fz_host.page[page] & FZ_PRIVATE);
+	fz_block_set(slot, page, FZ_NO, FZ_2M);
+	fz_block_set(slot, page, FZ_4K, FZ_2M);
+	fz_block_set(slot, page, FZ_ANY, FZ_2M);
+	fz_block_set(slot, page, FZ_MAYBE, FZ_2M);
 }
 
 /* Map a page that is not, or not certainly, mapped. Count 4K pages. */
 static void map_page(struct fz_slot *slot, uint64_t page, struct fz_answer *count)
 {
-	const unsigned int nr = map_get(slot, page) != FZ_MAYBE;
+	const enum fz_map old = fz_map_get(slot, page);
+	const unsigned int nr = old != FZ_MAYBE;
 
 	count->max_pages++;
 	count->min_pages += nr;
 
-	if (replaces_table(slot, page)) {
+	if (fz_arch_replaces_table(slot, page)) {
 		count->max_pages += FZ_BLOCK - 1;
 		count->min_pages += nr * (FZ_BLOCK - 1);
-		block_set(slot, page, FZ_NO, FZ_2M);
-		block_set(slot, page, FZ_4K, FZ_2M);
-		block_set(slot, page, FZ_ANY, FZ_2M);
-		block_set(slot, page, FZ_MAYBE, FZ_2M);
+		fz_block_huge(slot, page);
 		return;
 	}
 
-	/* Dirty logging needs 4K mappings. A page table in use is not replaced. */
-	if (!can_be_huge(slot, page) || slot->flags & KVM_MEM_LOG_DIRTY_PAGES ||
-	    block_has(slot, page, FZ_4K)) {
-		map_set(slot, page, FZ_4K);
+	/* A page table in use is not replaced. */
+	if (!fz_can_be_huge(slot, page) || fz_block_has(slot, page, FZ_4K)) {
+		fz_map_set(slot, page, FZ_4K);
+		return;
+	}
+
+	/* The page may be part of a huge page, which a pre-fault does not split. */
+	if (fz_arch_maps_4k(slot)) {
+		fz_map_set(slot, page, old == FZ_MAYBE ? FZ_ANY : FZ_4K);
 		return;
 	}
 
 	count->max_pages += FZ_BLOCK - 1;
-	if (block_has(slot, page, FZ_MAYBE) || block_has(slot, page, FZ_ANY)) {
-		block_set(slot, page, FZ_NO, FZ_MAYBE);
-		map_set(slot, page, FZ_ANY);
+	if (fz_block_has(slot, page, FZ_MAYBE) || fz_block_has(slot, page, FZ_ANY)) {
+		fz_block_set(slot, page, FZ_NO, FZ_MAYBE);
+		fz_map_set(slot, page, FZ_ANY);
 	} else {
 		count->min_pages += FZ_BLOCK - 1;
-		block_set(slot, page, FZ_NO, FZ_2M);
+		fz_block_set(slot, page, FZ_NO, FZ_2M);
 	}
 }
 
-static bool is_mapped(enum fz_map map)
+bool fz_is_mapped(enum fz_map map)
 {
 	return map == FZ_4K || map == FZ_2M || map == FZ_ANY;
 }
@@ -203,11 +203,11 @@ static struct fz_answer walk(uint8_t as, uint64_t gpa, uint64_t size)
 			a.err = ENOENT;
 		} else if (slot->invalid) {
 			a.err = EAGAIN;
-		} else if (slot->apic_access && !fz_vm.apicv) {
+		} else if (slot->unmappable) {
 			a.err = ENOENT;
 		} else {
 			page = slot->page + gfn - slot->gfn;
-			if (!is_mapped(map_get(slot, page)))
+			if (!fz_is_mapped(fz_map_get(slot, page)))
 				a.err = fz_host_errno(page);
 		}
 		if (a.err)
@@ -238,8 +238,8 @@ struct fz_answer fz_predict(struct fz_vcpu *vcpu, const struct fz_call *call)
 	} else if (!is_valid(range)) {
 		a.err = EINVAL;
 	} else {
-		if (vcpu->nested)
-			a.err = EOPNOTSUPP;
+		if (vcpu->refuses)
+			a.err = vcpu->refuses;
 		else
 			a = walk(vcpu->as, range->gpa, range->size);
 		if (a.done)
@@ -263,40 +263,22 @@ void fz_mapped(uint8_t as, uint64_t gpa, uint64_t size, struct fz_answer *count)
 		if (!slot || gfn - slot->gfn >= slot->npages)
 			slot = fz_slot_at(as, gfn);
 		page = slot->page + gfn - slot->gfn;
-		if (!is_mapped(map_get(slot, page)))
+		if (!fz_is_mapped(fz_map_get(slot, page)))
 			map_page(slot, page, count);
-	}
-}
-
-/* The guest has touched a page that the host does not map with a huge page. */
-void fz_guest_mapped(struct fz_slot *slot, uint64_t page)
-{
-	uint64_t first = page - (slot->gfn + page - slot->page) % 8, i;
-
-	map_set(slot, page, FZ_4K);
-	if (fz_facts.tdp_mmu)
-		return;
-
-	/* The legacy MMU also maps the pages around, if they are present on the host. */
-	for (i = first; i < first + 8; i++) {
-		if (i >= slot->page && i < slot->page + slot->npages &&
-		    map_index(i) >= 0 && map_get(slot, i) == FZ_NO &&
-		    !fz_host_errno(i))
-			map_set(slot, i, FZ_MAYBE);
 	}
 }
 
 static void slot_page_gone(struct fz_slot *slot, uint64_t page)
 {
-	enum fz_map map = map_get(slot, page);
+	enum fz_map map = fz_map_get(slot, page);
 
 	if (map == FZ_2M) {
-		block_set(slot, page, FZ_2M, FZ_NO);
+		fz_block_set(slot, page, FZ_2M, FZ_NO);
 	} else if (map != FZ_NO) {
-		map_set(slot, page, FZ_NO);
+		fz_map_set(slot, page, FZ_NO);
 		/* It may have been part of a mapping of 2M. */
 		if (map != FZ_4K && slot_fits_huge(slot, page))
-			block_set(slot, page, FZ_ANY, FZ_MAYBE);
+			fz_block_set(slot, page, FZ_ANY, FZ_MAYBE);
 	}
 }
 
@@ -324,101 +306,30 @@ void fz_host_maybe_gone(uint64_t page)
 
 	for (; slot < fz_vm.slots + FZ_NR_SLOTS; slot++) {
 		for (i = block; slot->sure && i < block + FZ_BLOCK; i++) {
-			if (is_mapped(slot->map[i]))
-				map_set(slot, i, FZ_MAYBE);
+			if (fz_is_mapped(slot->map[i]))
+				fz_map_set(slot, i, FZ_MAYBE);
 		}
 	}
 }
 
-/* Any slot was deleted or moved, which zaps all mappings of the VM. */
+/* All mappings of the slot were zapped. */
+void fz_slot_gone(struct fz_slot *slot)
+{
+	if (!(slot->sure + slot->maybe))
+		return;
+
+	memset(slot->map, FZ_NO, sizeof(slot->map));
+	slot->sure = 0;
+	slot->maybe = 0;
+}
+
+/* All mappings of the VM were zapped. */
 void fz_all_gone(void)
 {
-	struct fz_slot *slot = fz_vm.slots;
-
-	for (; slot < fz_vm.slots + FZ_NR_SLOTS; slot++) {
-		if (!(slot->sure + slot->maybe))
-			continue;
-		memset(slot->map, FZ_NO, sizeof(slot->map));
-		slot->sure = 0;
-		slot->maybe = 0;
-	}
-}
-
-/* The legacy MMU has recycled page tables: any mapping may be gone. */
-void fz_recycled(void)
-{
-	struct fz_slot *slot = fz_vm.slots;
 	unsigned int i;
 
-	for (; slot < fz_vm.slots + FZ_NR_SLOTS; slot++) {
-		for (i = 0; i < FZ_NR_INDEX && slot->sure; i++) {
-			if (slot->map[i] == FZ_NO || slot->map[i] == FZ_MAYBE)
-				continue;
-			slot->map[i] = FZ_MAYBE;
-			slot->sure--;
-			slot->maybe++;
-		}
-	}
-}
-
-/*
- * Dirty logging was enabled: large mappings are split, small ones stay. The legacy MMU
- * does not split, nor does KVM in a read-only slot, which can't get dirty.
- */
-void fz_dirty_log_on(struct fz_slot *slot)
-{
-	uint64_t page = slot->page;
-
-	if (!fz_facts.tdp_mmu || !fz_facts.eager_split ||
-	    slot->flags & KVM_MEM_READONLY)
-		return;
-
-	for (; page < slot->page + slot->npages && page < FZ_WINDOW; page++) {
-		if (map_get(slot, page) == FZ_2M)
-			map_set(slot, page, FZ_4K);
-	}
-}
-
-/* KVM replaces a page table with a large mapping, if it maps anything. */
-static void recover_huge(struct fz_slot *slot, uint64_t page)
-{
-	if (block_has(slot, page, FZ_4K) || block_has(slot, page, FZ_ANY)) {
-		block_set(slot, page, FZ_NO, FZ_2M);
-		block_set(slot, page, FZ_4K, FZ_2M);
-		block_set(slot, page, FZ_ANY, FZ_2M);
-		block_set(slot, page, FZ_MAYBE, FZ_2M);
-	} else if (block_has(slot, page, FZ_MAYBE)) {
-		block_set(slot, page, FZ_NO, FZ_MAYBE);
-	}
-}
-
-/*
- * Dirty logging was disabled: small mappings that can be large become large, or are
- * zapped.
- */
-void fz_dirty_log_off(struct fz_slot *slot)
-{
-	uint64_t page = slot->page;
-
-	if (slot->flags & KVM_MEM_READONLY)
-		return;
-
-	if (PF_RECOVERS_HUGE && fz_facts.tdp_mmu) {
-		for (; page < slot->page + slot->npages && page < FZ_WINDOW; page++) {
-			if (can_be_huge(slot, page))
-				recover_huge(slot, page);
-		}
-		return;
-	}
-
-	for (; page < slot->page + slot->npages && page < FZ_WINDOW; page++) {
-		if (!can_be_huge(slot, page))
-			continue;
-		if (map_get(slot, page) == FZ_4K)
-			map_set(slot, page, FZ_NO);
-		else if (map_get(slot, page) == FZ_ANY)
-			map_set(slot, page, FZ_MAYBE);
-	}
+	for (i = 0; i < FZ_NR_SLOTS; i++)
+		fz_slot_gone(&fz_vm.slots[i]);
 }
 
 /* Count the pages that are mapped, and those that may be. */

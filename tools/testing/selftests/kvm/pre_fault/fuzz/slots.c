@@ -55,10 +55,10 @@ void fz_slot_set(const struct fz_slot *slot, uint64_t npages)
 		  strerror(err));
 }
 
-/* Return the highest gfn that KVM accepts and that four levels can map. */
+/* Return the highest gfn that KVM accepts and can map. */
 static uint64_t max_gfn(void)
 {
-	return (1ul << (min(fz_facts.phys_bits, 47u) - 12)) - 1;
+	return (1ul << (fz_facts.slot_bits - 12)) - 1;
 }
 
 /* Return a place for a slot: next to another slot, or at a special address. */
@@ -149,8 +149,9 @@ static void create_slot(struct fz_slot *slot)
 
 void fz_slot_deleted(struct fz_slot *slot)
 {
-	fz_all_gone();
+	fz_arch_slot_gone(slot);
 	slot->used = false;
+	slot->doomed = false;
 	slot->invalid = false;
 }
 
@@ -159,10 +160,7 @@ static void toggle_dirty_log(struct fz_slot *slot)
 	slot->flags ^= KVM_MEM_LOG_DIRTY_PAGES;
 	fz_note("slot %u:%u flags %u", slot->as, slot->id, slot->flags);
 	fz_slot_set(slot, slot->npages);
-	if (slot->flags & KVM_MEM_LOG_DIRTY_PAGES)
-		fz_dirty_log_on(slot);
-	else
-		fz_dirty_log_off(slot);
+	fz_arch_dirty_log_changed(slot);
 }
 
 static void move_slot(struct fz_slot *slot)
@@ -172,7 +170,7 @@ static void move_slot(struct fz_slot *slot)
 
 	fz_note("slot %u:%u moved to gfn %#lx", slot->as, slot->id, slot->gfn);
 	fz_slot_set(slot, slot->npages);
-	fz_all_gone();
+	fz_arch_slot_gone(slot);
 }
 
 void fz_slot_change(void)
@@ -181,7 +179,7 @@ void fz_slot_change(void)
 	struct fz_slot *last = fz_slot_at(0, fz_vm.last_gfn);
 	unsigned int what = fz_below(100);
 
-	/* Any deletion zaps all mappings: toggle dirty logging more often. */
+	/* A deletion may zap all mappings: toggle dirty logging more often. */
 	if (last && last - fz_vm.slots < FZ_USER_SLOTS && fz_chance(40)) {
 		toggle_dirty_log(last);
 		return;

@@ -39,6 +39,9 @@ static inline struct kvm_vm *base_init_vm(struct kvm_vm *vm, unsigned int nr,
 /* The ioctl loads the vCPU's root before it looks for a memslot. */
 #define PF_ROOT_BEFORE_SLOT	false
 
+/* KVM does not have this capability, and refuses to enable it. */
+#define KVM_CAP_ARM_EAGER_SPLIT_CHUNK_SIZE	228
+
 /* EOPNOTSUPP while the vCPU runs a nested guest without nested paging */
 #define PF_REFUSES_L2		true
 
