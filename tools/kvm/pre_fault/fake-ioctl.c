@@ -2,7 +2,7 @@
 /*
  * Copyright (C) 2026 The KVM_PRE_FAULT_MEMORY maintainers
  *
- * kvm_pre_fault.c with an ioctl, a sleep and threads that only pretend.
+ * The helper with an ioctl, a sleep and threads that only pretend.
  */
 #include <errno.h>
 #include <sched.h>
@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -104,9 +105,9 @@ static int answer(unsigned int vcpu, struct kvm_pre_fault_memory *range)
 		return -EINVAL;
 	}
 	/* But for the range's ends and what was left over, cuts are at 2M. */
-	if (range->gpa % SZ_2M && range->gpa != fake.base && range->gpa != fake.next[vcpu])
+	if (!fake.ragged && range->gpa % SZ_2M && range->gpa != fake.base && range->gpa != fake.next[vcpu])
 		complain("a piece begins within a huge page");
-	if ((range->gpa + size) % SZ_2M && range->gpa + size != fake.base + fake.size)
+	if (!fake.ragged && (range->gpa + size) % SZ_2M && range->gpa + size != fake.base + fake.size)
 		complain("a piece ends within a huge page");
 	fake.used[vcpu] = true;
 	fake.thread[vcpu] = pthread_self();
@@ -147,8 +148,11 @@ static int answer(unsigned int vcpu, struct kvm_pre_fault_memory *range)
 	}
 	if (fake.errors && is_within(fake.error_gpa, range->gpa, size))
 		size = fake.error_gpa - range->gpa;
-	for (uint64_t i = 0; i < size / SZ_4K; i++)
+	for (uint64_t i = 0; i < size / SZ_4K; i++) {
+		if (fake.memory && !fake.populated[first + i])
+			complain("memory is not populated first");
 		fake.hits[first + i]++;
+	}
 	range->gpa += size;
 	range->size -= size;
 	fake.next[vcpu] = range->gpa;
@@ -187,9 +191,46 @@ static int fake_ioctl(int fd, unsigned long request, ...)
 	return 0;
 }
 
+static int fake_madvise(void *addr, size_t size, int advice)
+{
+	uint64_t first = ((char *)addr - fake.memory) / SZ_4K;
+
+	pthread_mutex_lock(&fake.lock);
+	fake.populates++;
+	if (advice != MADV_POPULATE_WRITE || first + size / SZ_4K > fake.size / SZ_4K)
+		complain("other memory is populated");
+	else
+		memset(fake.populated + first, 1, size / SZ_4K);
+	pthread_mutex_unlock(&fake.lock);
+	errno = fake.populate_error;
+	return errno ? -1 : 0;
+}
+
+static off_t fake_lseek(int fd, off_t offset, int whence)
+{
+	off_t within = fake.period ? offset % (off_t)fake.period : 0;
+	bool in_data = !fake.period || within < (off_t)fake.period / 2;
+	off_t end = fake.file_end;
+
+	errno = fd == FILE_FD ? fake.seek_error : EBADF;
+	if (!errno && offset >= end)
+		errno = ENXIO;
+	if (errno)
+		return -1;
+	if (whence == SEEK_DATA && !in_data)
+		offset += (off_t)fake.period - within;
+	if (whence == SEEK_HOLE && in_data)
+		offset += fake.period ? (off_t)fake.period / 2 - within : end - offset;
+	if (offset < end)
+		return offset;
+	errno = ENXIO;
+	return whence == SEEK_HOLE ? end : -1;
+}
+
 void prepare(uint64_t base, uint64_t size)
 {
 	memset(fake.hits, 0, sizeof(fake.hits));
+	memset(fake.populated, 0, sizeof(fake.populated));
 	memset(fake.used, 0, sizeof(fake.used));
 	memset(fake.next, 0xff, sizeof(fake.next));
 	fake.base = base;
@@ -205,6 +246,13 @@ void prepare(uint64_t base, uint64_t size)
 	fake.stop_after = 0;
 	fake.stop = 0;
 	fake.threads = MAX_VCPUS;
+	fake.ragged = false;
+	fake.memory = NULL;
+	fake.populate_error = 0;
+	fake.period = 0;
+	fake.file_end = size;
+	fake.seek_error = 0;
+	fake.populates = 0;
 	fake.calls = 0;
 	fake.sleeps = 0;
 	fake.kicks = 0;
@@ -220,9 +268,12 @@ void set_error(uint64_t gpa, int error, long times)
 	fake.errors = times;
 }
 
-/* From here on kvm_pre_fault.c calls the fake. */
+/* From here on the helper calls the fake. */
 #define ioctl		fake_ioctl
+#define lseek		fake_lseek
+#define madvise		fake_madvise
 #define nanosleep	fake_nanosleep
 #define pthread_create	fake_pthread_create
 #define pthread_kill	fake_pthread_kill
 #include "kvm_pre_fault.c"
+#include "kvm_pre_fault_threads.c"

@@ -2,7 +2,7 @@
 /*
  * Copyright (C) 2026 The KVM_PRE_FAULT_MEMORY maintainers
  *
- * A kvm_pre_fault_range() whose system calls only pretend, as a test tells them to.
+ * A kvm_pre_fault_areas() whose system calls only pretend, as a test tells them to.
  */
 #ifndef FAKE_IOCTL_H
 #define FAKE_IOCTL_H
@@ -20,6 +20,7 @@
 #define MAX_PAGES	(5 * SZ_1G / SZ_4K)
 #define MAX_VCPUS	64
 #define FIRST_FD	1000
+#define FILE_FD		999
 #define ANYWHERE	UINT64_MAX
 
 /* The fake's behaviour, as each test asks for, and the calls it has seen */
@@ -46,6 +47,15 @@ struct fake {
 	int stop;
 	/* The most threads that can be created */
 	unsigned int threads;
+	/* Pieces may begin and end anywhere. */
+	bool ragged;
+	/* Only populated memory may be pre-faulted; that from @memory on is @base's. */
+	char *memory;
+	int populate_error;
+	/* A file: data of half a period, a hole of as much, and nothing from the end on */
+	uint64_t period;
+	uint64_t file_end;
+	int seek_error;
 
 	long calls, sleeps, kicks;
 	/* The number of calls until the sleeping one was woken up */
@@ -58,12 +68,14 @@ struct fake {
 	bool used[MAX_VCPUS];
 	pthread_t thread[MAX_VCPUS];
 	uint64_t next[MAX_VCPUS];
+	long populates;
 	unsigned char hits[MAX_PAGES];
+	unsigned char populated[MAX_PAGES];
 	const char *complaint;
 };
 
 extern struct fake fake;
-/* The thread that calls kvm_pre_fault_range() */
+/* The thread that calls the helper */
 extern pthread_t caller;
 
 /* Have the fake do all that is asked for, and forget what it has seen. */

@@ -2,7 +2,7 @@
 /*
  * Copyright (C) 2026 The KVM_PRE_FAULT_MEMORY maintainers
  *
- * KVM_PRE_FAULT_MEMORY on a range, with a thread for each vCPU. See the manual page
+ * KVM_PRE_FAULT_MEMORY on a list of areas, with threads of the VMM. See the manual page
  * kvm_pre_fault_range.3.
  */
 #ifndef _GNU_SOURCE
@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -28,41 +29,62 @@
 /* The maximum size of a call: @stop is checked only between calls. */
 #define CALL_MAX	0x4000000ULL
 
-/* The period of kicks, and of checks of @stop on behalf of sleeping calls, in ns */
-#define KICK_PERIOD	10000000
-
 /* About a second of EAGAIN, in us of sleep, or a million times EINTR, without progress */
 #define PATIENCE	1000000
 #define AGAIN_WAIT	1000
 
-/* Enough for ioctl(), and small for VMMs that have called mlockall(). */
-#define STACK_SIZE	0x40000
+/* The installed headers may be older than Linux 5.14. */
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
 
-struct job {
+struct kvm_pre_fault_job {
+	const struct kvm_pre_fault_area *areas;
+	unsigned int nr_areas;
 	struct kvm_pre_fault_opts *opts;
+	/* For callers that do not want the results */
+	struct kvm_pre_fault_opts none;
 	uint64_t total;
 	uint64_t piece;
+	unsigned int nr_vcpus;
 
 	/* The members below are protected by @lock. */
 	pthread_mutex_t lock;
-	pthread_cond_t changed;
-	unsigned int running;
-	uint64_t cursor;
-	/* The end of the work: that of the range, or the lowest page with an error */
+	/* The next piece: an area, and the position in it */
+	unsigned int cursor;
+	uint64_t within;
+	/* Positions in all areas in a row: the next piece, and the end of the work */
+	uint64_t at;
 	uint64_t end;
+	/* The lowest page with an error is at the end. */
+	unsigned int end_area;
+	uint64_t end_gpa;
 	int error;
 	uint64_t done;
+	uint64_t skipped;
 	uint64_t reported;
+	bool reporting;
+	struct worker *workers;
 };
 
+/* A thread in kvm_pre_fault_work() */
 struct worker {
-	struct job *job;
+	struct kvm_pre_fault_job *job;
 	int fd;
 	pthread_t thread;
 
-	/* Protected by the job's lock: the current page */
-	uint64_t gpa;
-	bool ended;
+	/* Protected by the job's lock: the position of the current page */
+	uint64_t at;
+	struct worker *next;
+};
+
+/* A part of an area */
+struct piece {
+	const struct kvm_pre_fault_area *area;
+	/* The position in the area, and in all areas in a row */
+	uint64_t within;
+	uint64_t at;
+	uint64_t size;
 };
 
 static uint64_t to_boundary(uint64_t gpa, uint64_t size, uint64_t unit)
@@ -72,7 +94,19 @@ static uint64_t to_boundary(uint64_t gpa, uint64_t size, uint64_t unit)
 	return len < size ? len : size;
 }
 
-static bool is_stopped(const struct job *job)
+static uint64_t piece_gpa(const struct piece *piece)
+{
+	return piece->area->gpa + piece->within;
+}
+
+static void advance(struct piece *piece, uint64_t size)
+{
+	piece->within += size;
+	piece->at += size;
+	piece->size -= size;
+}
+
+static bool is_stopped(const struct kvm_pre_fault_job *job)
 {
 	const int *stop = job->opts->stop;
 
@@ -80,69 +114,88 @@ static bool is_stopped(const struct job *job)
 }
 
 /* Report the lowest page with an error, in whatever order threads find errors. */
-static void end_at(struct job *job, uint64_t gpa, int error)
+static void end_at(struct kvm_pre_fault_job *job, const struct piece *piece, int error)
 {
-	if (gpa < job->end) {
-		job->end = gpa;
+	if (piece->at < job->end) {
+		job->end = piece->at;
+		job->end_area = (unsigned int)(piece->area - job->areas);
+		job->end_gpa = piece_gpa(piece);
 		job->error = error;
 	}
 }
 
-static void fail(struct job *job, uint64_t gpa, int error)
+static void fail(struct kvm_pre_fault_job *job, const struct piece *piece, int error)
 {
 	pthread_mutex_lock(&job->lock);
-	end_at(job, gpa, error);
+	end_at(job, piece, error);
 	pthread_mutex_unlock(&job->lock);
 }
 
-static bool is_wanted(struct worker *worker, uint64_t gpa)
+static bool is_wanted(struct worker *worker, const struct piece *piece)
 {
-	struct job *job = worker->job;
+	struct kvm_pre_fault_job *job = worker->job;
 	bool wanted;
 
 	pthread_mutex_lock(&job->lock);
-	worker->gpa = gpa;
+	worker->at = piece->at;
 	if (is_stopped(job))
-		end_at(job, gpa, -ECANCELED);
-	wanted = gpa < job->end;
+		end_at(job, piece, -ECANCELED);
+	wanted = piece->at < job->end;
 	pthread_mutex_unlock(&job->lock);
 	return wanted;
 }
 
-static uint64_t take_piece(struct job *job, uint64_t *gpa)
+/* No two pieces share a huge page, if the areas do not. */
+static bool take_piece(struct kvm_pre_fault_job *job, struct piece *piece)
 {
-	uint64_t size = 0;
+	bool taken = false;
 
 	pthread_mutex_lock(&job->lock);
-	*gpa = job->cursor;
-	if (*gpa < job->end)
-		size = to_boundary(*gpa, job->end - *gpa, job->piece);
-	job->cursor += size;
+	while (job->cursor < job->nr_areas &&
+	       job->within == job->areas[job->cursor].size) {
+		job->cursor++;
+		job->within = 0;
+	}
+	if (job->at < job->end) {
+		piece->area = &job->areas[job->cursor];
+		piece->within = job->within;
+		piece->at = job->at;
+		piece->size = to_boundary(piece_gpa(piece),
+					  piece->area->size - job->within, job->piece);
+		job->within += piece->size;
+		job->at += piece->size;
+		taken = true;
+	}
 	pthread_mutex_unlock(&job->lock);
-	return size;
+	return taken;
 }
 
-/* Called in the thread of the caller, with the lock held. */
-static void report(struct job *job)
+/*
+ * Called with the lock held. A thread that comes along meanwhile leaves its progress to
+ * this one.
+ */
+static void report(struct kvm_pre_fault_job *job)
 {
-	uint64_t done = job->done;
+	uint64_t done;
 
-	if (!job->opts->progress || done == job->reported)
+	if (!job->opts->progress || job->reporting)
 		return;
-	job->reported = done;
-	pthread_mutex_unlock(&job->lock);
-	job->opts->progress(job->opts->opaque, done, job->total);
-	pthread_mutex_lock(&job->lock);
+	job->reporting = true;
+	while ((done = job->done) != job->reported) {
+		job->reported = done;
+		pthread_mutex_unlock(&job->lock);
+		job->opts->progress(job->opts->opaque, done, job->total);
+		pthread_mutex_lock(&job->lock);
+	}
+	job->reporting = false;
 }
 
-static void add_done(struct job *job, uint64_t size)
+static void add_done(struct kvm_pre_fault_job *job, uint64_t done, uint64_t skipped)
 {
 	pthread_mutex_lock(&job->lock);
-	job->done += size;
-	if (job->running)
-		pthread_cond_signal(&job->changed);
-	else
-		report(job);
+	job->done += done;
+	job->skipped += skipped;
+	report(job);
 	pthread_mutex_unlock(&job->lock);
 }
 
@@ -169,240 +222,285 @@ static void wait_again(void)
 		;
 }
 
-static void pre_fault_piece(struct worker *worker, uint64_t gpa, uint64_t size)
+/*
+ * KVM reads the memory: have the host allocate what the guest will write to, once if the
+ * call has to be repeated.
+ */
+static int populate(const struct piece *piece, uint64_t size, uint64_t *populated)
 {
-	struct job *job = worker->job;
-	int patience = PATIENCE, error;
-	uint64_t done = 0;
+	char *hva = (char *)piece->area->hva + piece->within;
 
-	while (size && is_wanted(worker, gpa)) {
-		error = pre_fault(worker->fd, gpa, to_boundary(gpa, size, CALL_MAX),
-				  &done);
+	if (!(piece->area->flags & KVM_PRE_FAULT_POPULATE) || piece->at < *populated)
+		return 0;
+	if (madvise(hva, size, MADV_POPULATE_WRITE))
+		return -errno;
+	*populated = piece->at + size;
+	return 0;
+}
+
+static void pre_fault_data(struct worker *worker, struct piece *piece)
+{
+	struct kvm_pre_fault_job *job = worker->job;
+	uint64_t populated = piece->at, size, done = 0;
+	int patience = PATIENCE, error;
+
+	while (piece->size && is_wanted(worker, piece)) {
+		size = to_boundary(piece_gpa(piece), piece->size, CALL_MAX);
+		error = populate(piece, size, &populated);
+		if (!error)
+			error = pre_fault(worker->fd, piece_gpa(piece), size, &done);
 		if (!error) {
-			gpa += done;
-			size -= done;
+			advance(piece, done);
 			patience = PATIENCE;
-			add_done(job, done);
+			add_done(job, done, 0);
 		} else if (error == -EINTR && patience > 0) {
 			patience--;
 		} else if (error == -EAGAIN && patience > 0) {
 			patience -= AGAIN_WAIT;
 			wait_again();
 		} else {
-			fail(job, gpa, error);
+			fail(job, piece, error);
 		}
 	}
 }
 
-static void work(struct worker *worker)
-{
-	uint64_t gpa, size;
-
-	while ((size = take_piece(worker->job, &gpa)))
-		pre_fault_piece(worker, gpa, size);
-}
-
-static void *worker_thread(void *arg)
-{
-	struct worker *worker = arg;
-	struct job *job = worker->job;
-	sigset_t kick;
-
-	if (job->opts->kick_signal) {
-		sigemptyset(&kick);
-		sigaddset(&kick, job->opts->kick_signal);
-		pthread_sigmask(SIG_UNBLOCK, &kick, NULL);
-	}
-
-	work(worker);
-
-	pthread_mutex_lock(&job->lock);
-	worker->ended = true;
-	job->running--;
-	pthread_cond_signal(&job->changed);
-	pthread_mutex_unlock(&job->lock);
-	return NULL;
-}
-
-/* Leave signals to the VMM's threads, except those that a thread causes itself. */
-static void block_signals(sigset_t *old)
-{
-	static const int own[] = { SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP, 0 };
-	sigset_t set;
-
-	sigfillset(&set);
-	for (unsigned int i = 0; own[i]; i++)
-		sigdelset(&set, own[i]);
-	pthread_sigmask(SIG_BLOCK, &set, old);
-}
-
-/* Return the number of threads started, which may be 0. */
-static unsigned int start_workers(struct job *job, struct worker *workers,
-				  const int *fds, unsigned int nr)
-{
-	unsigned int started = 0;
-	pthread_attr_t attr;
-	sigset_t old;
-
-	if (pthread_attr_init(&attr))
-		return 0;
-	pthread_attr_setstacksize(&attr, STACK_SIZE);
-	block_signals(&old);
-	pthread_mutex_lock(&job->lock);
-	for (; started < nr; started++) {
-		workers[started].job = job;
-		workers[started].fd = fds[started];
-		if (pthread_create(&workers[started].thread, &attr, worker_thread,
-				   &workers[started]))
-			break;
-		job->running++;
-	}
-	pthread_mutex_unlock(&job->lock);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	pthread_attr_destroy(&attr);
-	return started;
-}
-
-/* Return true if the deadline has passed, and set the next one. */
-static bool is_past(struct timespec *deadline)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	if (now.tv_sec < deadline->tv_sec ||
-	    (now.tv_sec == deadline->tv_sec && now.tv_nsec < deadline->tv_nsec))
-		return false;
-	*deadline = now;
-	deadline->tv_nsec += KICK_PERIOD;
-	if (deadline->tv_nsec >= 1000000000) {
-		deadline->tv_nsec -= 1000000000;
-		deadline->tv_sec++;
-	}
-	return true;
-}
-
-/* Kick the threads whose work is no longer needed. Called with the lock held. */
-static void kick(struct job *job, const struct worker *workers, unsigned int nr)
-{
-	bool all = is_stopped(job);
-
-	for (unsigned int i = 0; i < nr; i++) {
-		if (!workers[i].ended && (all || workers[i].gpa >= job->end))
-			pthread_kill(workers[i].thread, job->opts->kick_signal);
-	}
-}
-
 /*
- * Wait until all threads have ended. Repeat kicks, since one may come before the call
- * that it is to interrupt. Kick once in a period: progress must neither cause nor
- * delay kicks.
+ * Find the next data in the file, and the next hole, as distances from the start of the
+ * piece. Without an answer, all is data.
  */
-static void supervise(struct job *job, const struct worker *workers, unsigned int nr)
+static void find_data(const struct piece *piece, uint64_t *data, uint64_t *hole)
 {
-	struct timespec deadline = { 0 };
+	const struct kvm_pre_fault_area *area = piece->area;
+	const off_t start = (off_t)(area->offset + piece->within);
+	const off_t page = sysconf(_SC_PAGESIZE);
+	off_t at;
 
-	pthread_mutex_lock(&job->lock);
-	while (job->running) {
-		if (is_past(&deadline) && job->opts->kick_signal)
-			kick(job, workers, nr);
-		pthread_cond_timedwait(&job->changed, &job->lock, &deadline);
-		report(job);
+	*data = 0;
+	*hole = piece->size;
+	if (!(area->flags & KVM_PRE_FAULT_SKIP_HOLES))
+		return;
+
+	at = lseek(area->fd, start, SEEK_DATA);
+	if (at < 0) {
+		if (errno == ENXIO)
+			*data = piece->size;
+		return;
 	}
-	report(job);
-	pthread_mutex_unlock(&job->lock);
+	if ((uint64_t)(at - start) >= piece->size) {
+		*data = piece->size;
+		return;
+	}
+	*data = (uint64_t)(at - start) & ~((uint64_t)page - 1);
+	if (*data)
+		return;
 
-	for (unsigned int i = 0; i < nr; i++)
-		pthread_join(workers[i].thread, NULL);
+	at = lseek(area->fd, at, SEEK_HOLE);
+	if (at < 0)
+		return;
+	at = (at + page - 1) & ~(page - 1);
+	if ((uint64_t)(at - start) < piece->size)
+		*hole = (uint64_t)(at - start);
 }
 
-static int check(unsigned int nr_vcpus, uint64_t gpa, uint64_t size, int signo)
+static void pre_fault_piece(struct worker *worker, struct piece *piece)
 {
-	struct sigaction action;
+	uint64_t data, hole;
+	struct piece part;
 
-	if (!nr_vcpus || (gpa | size) % (uint64_t)sysconf(_SC_PAGESIZE))
-		return -EINVAL;
-	if (size && gpa + size <= gpa)
-		return -EINVAL;
-	/* Reject signals that would kill the process, or not interrupt a call. */
-	if (signo && (sigaction(signo, NULL, &action) ||
-		      action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN))
-		return -EINVAL;
+	while (piece->size && is_wanted(worker, piece)) {
+		find_data(piece, &data, &hole);
+		if (data) {
+			advance(piece, data);
+			add_done(worker->job, data, data);
+			continue;
+		}
+		part = *piece;
+		part.size = hole;
+		pre_fault_data(worker, &part);
+		if (part.size)
+			return;
+		advance(piece, hole);
+	}
+}
+
+static bool is_area_valid(const struct kvm_pre_fault_area *area)
+{
+	const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+
+	if ((area->gpa | area->size) % page ||
+	    area->flags & ~(KVM_PRE_FAULT_POPULATE | KVM_PRE_FAULT_SKIP_HOLES))
+		return false;
+	if (area->flags & KVM_PRE_FAULT_POPULATE && (uintptr_t)area->hva % page)
+		return false;
+	if (area->flags & KVM_PRE_FAULT_SKIP_HOLES && area->offset % page)
+		return false;
+	return !area->size || area->gpa + area->size > area->gpa;
+}
+
+static int init_job(struct kvm_pre_fault_job *job, unsigned int nr_vcpus)
+{
+	const struct kvm_pre_fault_area *area, *end = job->areas + job->nr_areas;
+	uint64_t pieces = 0;
+
+	for (area = job->areas; area < end; area++) {
+		if (!is_area_valid(area) || job->total + area->size < job->total)
+			return -EINVAL;
+		job->total += area->size;
+		job->end_gpa = area->gpa + area->size;
+	}
+	job->end = job->total;
+	job->end_area = job->nr_areas;
+
+	job->piece = PIECE_MAX;
+	while (nr_vcpus > 1 && job->piece > PIECE_MIN &&
+	       job->total / job->piece < (uint64_t)nr_vcpus * PIECES_PER_VCPU)
+		job->piece /= 2;
+	for (area = job->areas; area < end && pieces < nr_vcpus; area++) {
+		if (area->size)
+			pieces += (area->gpa + area->size - 1) / job->piece -
+				  area->gpa / job->piece + 1;
+	}
+	job->nr_vcpus = pieces < nr_vcpus ? (unsigned int)pieces : nr_vcpus;
 	return 0;
 }
 
 /**
- * kvm_pre_fault_range - map guest memory ahead of the guest's first access
- * @vcpu_fds: vCPUs of one VM, none of them in KVM_RUN
- * @nr_vcpus: number of vCPUs, and the maximum number of threads
- * @gpa: start of the memory in bytes, page aligned
- * @size: size of the memory in bytes, page aligned; 0 is no error
- * @opts: further options and results, or NULL
+ * kvm_pre_fault_begin - prepare a job that threads of the VMM do
+ * @nr_vcpus: number of threads that are expected, to divide the memory
+ * @areas: the memory, in the order in which it is done; valid until
+ *	kvm_pre_fault_end()
+ * @nr_areas: number of areas; 0 is no error
+ * @opts: further options and results, or NULL; valid until kvm_pre_fault_end();
+ *	@opts->kick_signal has to be 0, since the VMM kicks its threads itself
  *
- * Interrupted calls, and calls that meet a memslot that is being changed, are
- * repeated. On any other error, no work is begun above that page, and all below
- * is done. May sleep, for as long as the host needs to fault in memory.
+ * Return: a job, or NULL with errno set to EINVAL or ENOMEM.
+ */
+struct kvm_pre_fault_job *
+kvm_pre_fault_begin(unsigned int nr_vcpus, const struct kvm_pre_fault_area *areas,
+		    unsigned int nr_areas, struct kvm_pre_fault_opts *opts)
+{
+	struct kvm_pre_fault_job *job = calloc(1, sizeof(*job));
+	int error = -EINVAL;
+
+	if (!job) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	job->areas = areas;
+	job->nr_areas = nr_areas;
+	job->opts = opts ? opts : &job->none;
+	job->opts->next = nr_areas ? areas->gpa : 0;
+	job->opts->done = 0;
+	job->opts->skipped = 0;
+	job->opts->area = 0;
+	if (nr_vcpus && !job->opts->kick_signal)
+		error = init_job(job, nr_vcpus);
+	if (error) {
+		free(job);
+		errno = -error;
+		return NULL;
+	}
+	pthread_mutex_init(&job->lock, NULL);
+	return job;
+}
+
+/**
+ * kvm_pre_fault_vcpus - tell how many vCPUs can work on a job at once
+ * @job: the job
+ *
+ * Return: a number from 0, for nothing to do, to that given to kvm_pre_fault_begin()
+ */
+unsigned int kvm_pre_fault_vcpus(const struct kvm_pre_fault_job *job)
+{
+	return job->nr_vcpus;
+}
+
+/**
+ * kvm_pre_fault_work - do a share of a job with one vCPU
+ * @job: the job
+ * @vcpu_fd: the vCPU of the calling thread, different from those of other callers
+ *
+ * Interrupted calls, and calls that meet a memslot that is being changed, are repeated.
+ * On any other error, no work is begun behind that page, and all before is done.
+ * Returns when no work is left to be taken; other threads may still be at work. May
+ * sleep, for as long as the host needs to fault in memory; a signal handler ends the
+ * sleep, and the work ends if @opts->stop is set.
+ *
+ * Return: 0, or the negative errno of the job as of now, see kvm_pre_fault_end()
+ */
+int kvm_pre_fault_work(struct kvm_pre_fault_job *job, int vcpu_fd)
+{
+	struct worker self = { .job = job, .fd = vcpu_fd, .thread = pthread_self() };
+	struct worker **link;
+	struct piece piece;
+	int error;
+
+	pthread_mutex_lock(&job->lock);
+	self.next = job->workers;
+	job->workers = &self;
+	pthread_mutex_unlock(&job->lock);
+
+	while (take_piece(job, &piece))
+		pre_fault_piece(&self, &piece);
+
+	pthread_mutex_lock(&job->lock);
+	for (link = &job->workers; *link != &self; link = &(*link)->next)
+		;
+	*link = self.next;
+	error = job->error;
+	pthread_mutex_unlock(&job->lock);
+	return error;
+}
+
+/**
+ * kvm_pre_fault_kick - interrupt the work that is no longer wanted
+ * @job: the job
+ * @signo: a signal whose handler does nothing, and that no thread at work blocks
+ *
+ * Signals the threads in kvm_pre_fault_work(), after @opts->stop all of them, after an
+ * error those behind it. Repeat this until they have returned: a signal may come before
+ * the call that it is to interrupt.
+ */
+void kvm_pre_fault_kick(struct kvm_pre_fault_job *job, int signo)
+{
+	const struct worker *worker;
+	bool all;
+
+	pthread_mutex_lock(&job->lock);
+	all = is_stopped(job);
+	for (worker = job->workers; worker; worker = worker->next) {
+		if (all || worker->at >= job->end)
+			pthread_kill(worker->thread, signo);
+	}
+	pthread_mutex_unlock(&job->lock);
+}
+
+/**
+ * kvm_pre_fault_end - take the results of a job, and free it
+ * @job: the job, which no thread works on
  *
  * Return: 0 if all is done, else a negative errno:
- * * -ECANCELED		- @opts->stop was set
- * * -EINVAL		- an argument is wrong, or KVM does not know the ioctl
- * * -EAGAIN		- a memslot was being changed for a second, or no thread can
- *			  be created for @opts->kick_signal
+ * * -ECANCELED		- @opts->stop was set, or work is left that no thread took
+ * * -EINVAL		- KVM does not know the ioctl, or the host does not know
+ *			  MADV_POPULATE_WRITE (since Linux 5.14)
+ * * -EAGAIN		- a memslot was being changed for a second
  * * -EPROTO		- KVM reported success, but no valid progress
- * * others		- those of KVM_PRE_FAULT_MEMORY, for the page @opts->next
+ * * others		- those of KVM_PRE_FAULT_MEMORY and of MADV_POPULATE_WRITE, for
+ *			  the page @opts->next
  */
-int kvm_pre_fault_range(const int *vcpu_fds, unsigned int nr_vcpus,
-			uint64_t gpa, uint64_t size,
-			struct kvm_pre_fault_opts *opts)
+int kvm_pre_fault_end(struct kvm_pre_fault_job *job)
 {
-	struct kvm_pre_fault_opts none = { .next = 0 };
-	struct worker *workers = NULL, self;
-	unsigned int nr = 0;
-	pthread_condattr_t attr;
-	struct job job = {
-		.opts = opts ? opts : &none,
-		.total = size,
-		.piece = PIECE_MAX,
-		.lock = PTHREAD_MUTEX_INITIALIZER,
-		.cursor = gpa,
-		.end = gpa + size,
-	};
-	uint64_t pieces;
+	struct piece left;
+	int error;
 
-	job.opts->next = gpa;
-	job.opts->done = 0;
-	job.error = check(nr_vcpus, gpa, size, job.opts->kick_signal);
-	if (job.error || !size)
-		return job.error;
-
-	while (nr_vcpus > 1 && job.piece > PIECE_MIN &&
-	       size / job.piece < (uint64_t)nr_vcpus * PIECES_PER_VCPU)
-		job.piece /= 2;
-	pieces = (job.end - 1) / job.piece - gpa / job.piece + 1;
-	if (pieces < nr_vcpus)
-		nr_vcpus = (unsigned int)pieces;
-
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&job.changed, &attr);
-	pthread_condattr_destroy(&attr);
-
-	/* A single vCPU needs a thread only to be kicked by this one. */
-	if (nr_vcpus > 1 || job.opts->kick_signal)
-		workers = calloc(nr_vcpus, sizeof(*workers));
-	if (workers)
-		nr = start_workers(&job, workers, vcpu_fds, nr_vcpus);
-	self = (struct worker){ .job = &job, .fd = vcpu_fds[0] };
-	if (nr)
-		supervise(&job, workers, nr);
-	else if (job.opts->kick_signal)
-		end_at(&job, gpa, -EAGAIN);
-	else
-		work(&self);
-	free(workers);
-	pthread_cond_destroy(&job.changed);
-	pthread_mutex_destroy(&job.lock);
-
-	job.opts->next = job.end;
-	job.opts->done = job.done;
-	return job.error;
+	if (take_piece(job, &left))
+		end_at(job, &left, -ECANCELED);
+	error = job->error;
+	job->opts->area = job->end_area;
+	job->opts->next = job->end_gpa;
+	job->opts->done = job->done;
+	job->opts->skipped = job->skipped;
+	pthread_mutex_destroy(&job->lock);
+	free(job);
+	return error;
 }
