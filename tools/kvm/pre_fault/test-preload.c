@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* libkvm_pre_fault.so against a KVM that only pretends */
+/* Test how libkvm_pre_fault.so follows VMs and shares its work, with a fake KVM. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -8,62 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "fake-kvm.h"
-#include "preload.h"
-#include "test.h"
-
-#define MEM_SIZE	(2 * SZ_2M)
-#define NR_PAGES	(MEM_SIZE / SZ_4K)
-#define KVM_FD		999
-
-/* Memory that a test maps, and its VM with two vCPUs */
-static char *mem;
-static int vm, vcpu[4];
-
-static int set_slot(int fd, unsigned int id, unsigned int flags, uint64_t gpa,
-		    uint64_t size, void *hva)
-{
-	struct kvm_userspace_memory_region region = {
-		.slot = id,
-		.flags = flags,
-		.guest_phys_addr = gpa,
-		.memory_size = size,
-		.userspace_addr = (uintptr_t)hva,
-	};
-
-	return ioctl(fd, KVM_SET_USER_MEMORY_REGION, &region);
-}
-
-static char *map(int flags, int fd)
-{
-	mem = mmap(NULL, MEM_SIZE, PROT_READ | PROT_WRITE, flags, fd, 0);
-	CHECK(mem != MAP_FAILED);
-	madvise(mem, MEM_SIZE, MADV_NOHUGEPAGE);
-	return mem;
-}
-
-static char *map_anon(void)
-{
-	return map(MAP_PRIVATE | MAP_ANONYMOUS, -1);
-}
-
-static int create_vm(unsigned int vcpus)
-{
-	vm = ioctl(KVM_FD, KVM_CREATE_VM, 0);
-	for (unsigned int i = 0; i < vcpus; i++)
-		vcpu[i] = ioctl(vm, KVM_CREATE_VCPU, i);
-	return vm;
-}
-
-/* The number of pages from @first on that were pre-faulted @times */
-static long hits(uint64_t first, uint64_t nr, int times)
-{
-	long n = 0;
-
-	for (uint64_t i = first; i < first + nr; i++)
-		n += fake.hits[i] == times;
-	return n;
-}
+#include "fake-vm.h"
 
 static void test_before_the_guest(void)
 {
@@ -92,149 +37,6 @@ static void test_region2(void)
 	ioctl(vm, _IOW(KVMIO, 0x49, char[160]), region2);
 	ioctl(vcpu[0], KVM_RUN, 0);
 	CHECK_EQUAL(hits(512, NR_PAGES, 1), NR_PAGES);
-}
-
-static void test_other_slots(void)
-{
-	memset(map_anon(), 1, MEM_SIZE);
-	create_vm(1);
-	set_slot(vm, 0, 0, 0, SZ_4K, mem);
-	set_slot(vm, 1, KVM_MEM_READONLY, SZ_4K, SZ_4K, mem + SZ_4K);
-	set_slot(vm, 2, 1 << 2, 2 * SZ_4K, SZ_4K, mem + 2 * SZ_4K);
-	set_slot(vm, 3, KVM_MEM_LOG_DIRTY_PAGES, 3 * SZ_4K, SZ_4K, mem + 3 * SZ_4K);
-	set_slot(vm, 1 << 16, 0, 4 * SZ_4K, SZ_4K, mem + 4 * SZ_4K);
-	set_slot(vm, 5, 0, 5 * SZ_4K, SZ_4K, mem + 5 * SZ_4K);
-	ioctl(vcpu[0], KVM_RUN, 0);
-	CHECK_EQUAL(hits(0, MAX_PAGES, 1), 2);
-	CHECK_EQUAL(fake.hits[0] + fake.hits[5], 2);
-}
-
-static void test_device(void)
-{
-	int fd = open("/dev/zero", O_RDWR);
-
-	memset(map(MAP_PRIVATE, fd), 1, MEM_SIZE);
-	close(fd);
-	create_vm(1);
-	set_slot(vm, 0, 0, 0, MEM_SIZE, mem);
-	ioctl(vcpu[0], KVM_RUN, 0);
-	CHECK_EQUAL(fake.calls, 0);
-	munmap(mem, MEM_SIZE);
-
-	memset(map_anon(), 1, MEM_SIZE);
-	CHECK(!mprotect(mem + SZ_2M, SZ_4K, PROT_NONE));
-	create_vm(1);
-	set_slot(vm, 0, 0, 0, MEM_SIZE, mem);
-	ioctl(vcpu[0], KVM_RUN, 0);
-	CHECK_EQUAL(hits(0, MAX_PAGES, 1), NR_PAGES - 1);
-	CHECK_EQUAL(fake.hits[512], 0);
-}
-
-/* Find the pages that were touched, and do not touch others. */
-static void test_absent(void)
-{
-	static const uint64_t pages[] = { 1, 2, 100, 511, 512, NR_PAGES - 1 };
-
-	map_anon();
-	for (unsigned int i = 0; i < ARRAY_SIZE(pages); i++)
-		mem[pages[i] * SZ_4K] = 1;
-	create_vm(1);
-	set_slot(vm, 0, 0, 0, MEM_SIZE, mem);
-	ioctl(vcpu[0], KVM_RUN, 0);
-	CHECK_EQUAL(hits(0, MAX_PAGES, 1), ARRAY_SIZE(pages));
-	for (unsigned int i = 0; i < ARRAY_SIZE(pages); i++)
-		CHECK_EQUAL(fake.hits[pages[i]], 1);
-	CHECK_EQUAL(fake.calls, 4);
-}
-
-static void test_all(void)
-{
-	options.all = true;
-	map_anon();
-	create_vm(1);
-	set_slot(vm, 0, 0, 0, MEM_SIZE, mem);
-	ioctl(vcpu[0], KVM_RUN, 0);
-	CHECK_EQUAL(hits(0, NR_PAGES, 1), NR_PAGES);
-}
-
-static int sparse_file(void)
-{
-	int fd = memfd_create("memory", MFD_CLOEXEC);
-
-	CHECK(!ftruncate(fd, MEM_SIZE));
-	/* In the page cache only, and not mapped */
-	CHECK_EQUAL(pwrite(fd, "x", 1, 3 * SZ_4K), 1);
-	CHECK_EQUAL(pwrite(fd, "x", 1, MEM_SIZE - 1), 1);
-	CHECK_EQUAL(lseek(fd, 77, SEEK_SET), 77);
-	return fd;
-}
-
-static void run_sparse(int flags, unsigned int more)
-{
-	int fd = sparse_file();
-
-	map(flags, fd);
-	if (more)
-		mem[7 * SZ_4K] = 1;
-	/* Two vCPUs divide the memory into pieces of 2M. */
-	create_vm(2);
-	set_slot(vm, 0, 0, 0, MEM_SIZE, mem);
-	ioctl(vcpu[0], KVM_RUN, 0);
-	CHECK_EQUAL(hits(0, MAX_PAGES, 1), 2 + more);
-	CHECK_EQUAL(fake.hits[3] + fake.hits[NR_PAGES - 1], 2);
-	CHECK_EQUAL(fake.hits[7], more);
-	/* The offset is the VMM's. */
-	CHECK_EQUAL(lseek(fd, 0, SEEK_CUR), 77);
-	close(fd);
-}
-
-static void test_sparse(void)
-{
-	run_sparse(MAP_SHARED, 0);
-}
-
-static void test_private_copy(void)
-{
-	run_sparse(MAP_PRIVATE, 1);
-}
-
-/* Here mincore() calls holes present, too. */
-static void test_foreign(void)
-{
-	fake.foreign = true;
-	run_sparse(MAP_SHARED, 0);
-}
-
-static void test_foreign_private_copy(void)
-{
-	fake.foreign = true;
-	run_sparse(MAP_PRIVATE, 1);
-}
-
-static void test_foreign_part(void)
-{
-	int fd = sparse_file();
-
-	fake.foreign = true;
-	map(MAP_SHARED, fd);
-	create_vm(1);
-	/* The slot begins in the file's third page, and ends before the last one. */
-	set_slot(vm, 0, 0, SZ_2M, SZ_2M, mem + 2 * SZ_4K);
-	ioctl(vcpu[0], KVM_RUN, 0);
-	CHECK_EQUAL(hits(0, MAX_PAGES, 1), 1);
-	CHECK_EQUAL(fake.hits[513], 1);
-	close(fd);
-}
-
-/* The mappings are read from text. */
-static void test_old_kernel(void)
-{
-	fake.old = true;
-	test_foreign_part();
-	munmap(mem, MEM_SIZE);
-	reset_fake();
-	fake.old = true;
-	test_other_slots();
 }
 
 /* Delete and add a slot, which makes a round due. */
@@ -278,7 +80,7 @@ static void test_settle(void)
 	CHECK_EQUAL(hits(0, 513, 2), 513);
 }
 
-/* Dirty logging takes no mapping away. */
+/* Enabling dirty logging drops no mappings. */
 static void test_new_flags(void)
 {
 	set_up_flips();
@@ -298,7 +100,7 @@ static void test_keep_mappings(void)
 	set_up_flips();
 	CHECK_EQUAL(fake.enabled, 1);
 	CHECK_EQUAL(fake.enabled_args, 1 << 7);
-	/* Nothing else is lost. */
+	/* Deleting a slot drops no other mappings. */
 	set_slot(vm, 1, 0, 0, 0, NULL);
 	ioctl(vcpu[0], KVM_RUN, 0);
 	CHECK_EQUAL(hits(0, 513, 1), 513);
@@ -348,7 +150,7 @@ static void run_all_vcpus(void)
 static void test_vcpus_share(void)
 {
 	map_anon();
-	/* Each second page, so that there are many calls */
+	/* Every 16th page, so that there are many calls */
 	for (uint64_t i = 0; i < NR_PAGES; i += 16)
 		mem[i * SZ_4K] = 1;
 	fake.delay = 2000;
@@ -363,7 +165,7 @@ static void test_vcpus_share(void)
 	CHECK_EQUAL(fake.runs, 4);
 }
 
-/* A vCPU that is to leave KVM_RUN must get there at once. */
+/* A kicked vCPU must get to KVM_RUN without a pre-fault. */
 static void test_kick(void)
 {
 	struct kvm_run *run;
@@ -382,7 +184,7 @@ static void test_kick(void)
 	munmap(run, SZ_4K);
 }
 
-/* The VM runs, with no call and no change of a quirk. */
+/* Run a VM, without a call and without a change of a quirk. */
 static void run_untouched(void)
 {
 	options.keep = true;
@@ -454,7 +256,7 @@ static void test_duplicates(void)
 	CHECK_EQUAL(hits(0, 512, 1), 512);
 	close(301);
 
-	/* The numbers may belong to others now. */
+	/* Other files that get the same numbers must not be followed. */
 	for (unsigned int i = 0; i < ARRAY_SIZE(other); i++) {
 		other[i] = open("/dev/null", O_RDWR);
 		set_slot(other[i], 0, 0, 0, MEM_SIZE, mem);
@@ -465,7 +267,7 @@ static void test_duplicates(void)
 	CHECK_EQUAL(hits(0, MAX_PAGES, 1), 512);
 }
 
-/* The child of a fork is a VMM of its own: the parent's VMs are not its business. */
+/* A child may create VMs of its own, and must not pre-fault those of its parent. */
 static void test_fork(void)
 {
 	int status;
@@ -498,7 +300,7 @@ static void *flip_slots(void *arg)
 	return arg;
 }
 
-/* For the sanitizers: slots change, file descriptors come and go, and vCPUs run. */
+/* For the sanitizers: change slots, duplicate and close files, and run vCPUs at once. */
 static void test_threads(void)
 {
 	pthread_t flipper;
@@ -574,16 +376,6 @@ static void test_options(void)
 static const struct test tests[] = {
 	{ "before_the_guest", test_before_the_guest },
 	{ "region2", test_region2 },
-	{ "other_slots", test_other_slots },
-	{ "device", test_device },
-	{ "absent", test_absent },
-	{ "all", test_all },
-	{ "sparse", test_sparse },
-	{ "private_copy", test_private_copy },
-	{ "foreign", test_foreign },
-	{ "foreign_private_copy", test_foreign_private_copy },
-	{ "foreign_part", test_foreign_part },
-	{ "old_kernel", test_old_kernel },
 	{ "again", test_again },
 	{ "settle", test_settle },
 	{ "new_flags", test_new_flags },
@@ -601,30 +393,8 @@ static const struct test tests[] = {
 	{ "options", test_options },
 };
 
-/* Close what a test has left open, so that each begins with new VMs. */
-static void before_test(void)
-{
-	for (int fd = 3; fd < 600; fd++)
-		close(fd);
-	reset_fake();
-	options = (struct preload_options) { .quiet = true, .again = 1 };
-	host.ioctl = fake_ioctl;
-}
-
-static const char *after_test(void)
-{
-	if (mem)
-		munmap(mem, MEM_SIZE);
-	mem = NULL;
-	return fake.complaint;
-}
-
 int main(int argc, char *argv[])
 {
-	/* The library has read the environment already. */
-	if (argc && !getenv(PRELOAD_ENV)) {
-		setenv(PRELOAD_ENV, "", 1);
-		execv("/proc/self/exe", argv);
-	}
-	return run_tests(tests, ARRAY_SIZE(tests), before_test, after_test);
+	(void)argc;
+	return run_preload_tests(tests, ARRAY_SIZE(tests), argv);
 }
