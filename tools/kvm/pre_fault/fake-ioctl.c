@@ -2,7 +2,7 @@
 /*
  * Copyright (C) 2026 The KVM_PRE_FAULT_MEMORY maintainers
  *
- * The helper with an ioctl, a sleep and threads that only pretend.
+ * The helper with fake system calls and fake threads.
  */
 #include <errno.h>
 #include <sched.h>
@@ -67,7 +67,7 @@ static void check_signals(void)
 		return;
 	pthread_sigmask(SIG_BLOCK, NULL, &mask);
 	if (!sigismember(&mask, SIGALRM) || !sigismember(&mask, SIGTERM))
-		complain("the VMM's signals get to a worker");
+		complain("a worker does not block the VMM's signals");
 	if (sigismember(&mask, SIGSEGV) || sigismember(&mask, SIGSYS))
 		complain("a worker blocks its own faults");
 }
@@ -101,13 +101,15 @@ static int answer(unsigned int vcpu, struct kvm_pre_fault_memory *range)
 		complain("flags or padding are not 0");
 	if (!size || (range->gpa | size) % SZ_4K || range->gpa < fake.base ||
 	    range->gpa - fake.base + size > fake.size) {
-		complain("a call for what was not asked for");
+		complain("a call with a wrong range");
 		return -EINVAL;
 	}
-	/* But for the range's ends and what was left over, cuts are at 2M. */
-	if (!fake.ragged && range->gpa % SZ_2M && range->gpa != fake.base && range->gpa != fake.next[vcpu])
+	/* Pieces are cut at 2M, except at the range's ends and after a partial call. */
+	if (!fake.ragged && range->gpa % SZ_2M && range->gpa != fake.base &&
+	    range->gpa != fake.next[vcpu])
 		complain("a piece begins within a huge page");
-	if (!fake.ragged && (range->gpa + size) % SZ_2M && range->gpa + size != fake.base + fake.size)
+	if (!fake.ragged && (range->gpa + size) % SZ_2M &&
+	    range->gpa + size != fake.base + fake.size)
 		complain("a piece ends within a huge page");
 	fake.used[vcpu] = true;
 	fake.thread[vcpu] = pthread_self();
@@ -126,14 +128,14 @@ static int answer(unsigned int vcpu, struct kvm_pre_fault_memory *range)
 		return 0;
 	}
 
-	/* The errors of a test with a call that sleeps come while it does. */
+	/* In a test with a call that sleeps, return errors only while that call sleeps. */
 	while (fake.errors && fake.sleep_gpa != ANYWHERE && !fake.sleeps) {
 		pthread_mutex_unlock(&fake.lock);
 		sched_yield();
 		pthread_mutex_lock(&fake.lock);
 	}
 
-	/* From then on the others' progress is slow and steady. */
+	/* Slow the other vCPUs down once a call sleeps. */
 	if (fake.sleeps) {
 		pthread_mutex_unlock(&fake.lock);
 		usleep(1000);
@@ -174,7 +176,7 @@ static int fake_ioctl(int fd, unsigned long request, ...)
 
 	pthread_mutex_lock(&fake.lock);
 	if (request != 0xc040aed5 || vcpu >= MAX_VCPUS || fake.busy[vcpu])
-		complain("a call of something else, or two on one vCPU");
+		complain("another ioctl, or two calls at once on one vCPU");
 	vcpu %= MAX_VCPUS;
 	fake.busy[vcpu] = true;
 	check_signals();
@@ -186,7 +188,7 @@ static int fake_ioctl(int fd, unsigned long request, ...)
 		errno = -error;
 		return -1;
 	}
-	/* Another thread's turn: on one CPU, too, all get to work. */
+	/* Let another thread run, so that all get to work on one CPU, too. */
 	sched_yield();
 	return 0;
 }

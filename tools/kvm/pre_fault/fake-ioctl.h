@@ -2,7 +2,7 @@
 /*
  * Copyright (C) 2026 The KVM_PRE_FAULT_MEMORY maintainers
  *
- * A kvm_pre_fault_areas() whose system calls only pretend, as a test tells them to.
+ * The helper with fake system calls, whose results a test chooses.
  */
 #ifndef FAKE_IOCTL_H
 #define FAKE_IOCTL_H
@@ -23,26 +23,26 @@
 #define FILE_FD		999
 #define ANYWHERE	UINT64_MAX
 
-/* The fake's behaviour, as each test asks for, and the calls it has seen */
+/* The behaviour that a test chooses, and a record of the calls */
 struct fake {
 	pthread_mutex_t lock;
 	uint64_t base;
 	uint64_t size;
-	/* From here on, or at each page of ANYWHERE, @error comes @errors times. */
+	/* The page with @error, or ANYWHERE. The error is returned @errors times. */
 	uint64_t error_gpa;
 	int error;
 	long errors;
-	/* Once more after each page that is done */
+	/* Set @errors again after each call that succeeds. */
 	bool again;
-	/* The most that a call does, 0 for no limit */
+	/* The most bytes that a call does, 0 for no limit */
 	uint64_t most;
-	/* The call at this page sleeps until a signal comes. */
+	/* The call with this page sleeps until a signal arrives. */
 	uint64_t sleep_gpa;
 	/* Waits that EAGAIN causes are cut short. */
 	bool cut;
-	/* Does nothing, or too much, and calls it success */
+	/* Return 0 without progress, or with too much. */
 	bool idle, wild;
-	/* Sets @stop after so many calls */
+	/* Set @stop after so many calls. */
 	long stop_after;
 	int stop;
 	/* The most threads that can be created */
@@ -78,7 +78,7 @@ extern struct fake fake;
 /* The thread that calls the helper */
 extern pthread_t caller;
 
-/* Have the fake do all that is asked for, and forget what it has seen. */
+/* Have the fake's calls succeed for this range, and forget earlier calls. */
 void prepare(uint64_t base, uint64_t size);
 void set_error(uint64_t gpa, int error, long times);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* A KVM that only pretends, and a host that does not own its files if it is told so */
+/* A fake KVM, and a fake host whose files may belong to another user */
 
-/* The host is the C library. */
+/* Call the C library's functions. */
 #undef dup3
 #undef faccessat
 #undef geteuid
@@ -54,7 +54,7 @@ static int vcpu_of(int fd)
 		if (is_same(fake.fd[i], fd))
 			return i;
 	}
-	fake.complaint = "a call on what is no vCPU";
+	fake.complaint = "a call on a file that is no vCPU";
 	return 0;
 }
 
@@ -67,7 +67,7 @@ static int pre_fault(int fd, struct kvm_pre_fault_memory *range)
 	if (!fake.runs)
 		fake.calls_before_run++;
 	if (!pages || first + pages > MAX_PAGES || range->flags) {
-		fake.complaint = "a call for what is no memory";
+		fake.complaint = "a call with a wrong range";
 		return EINVAL;
 	}
 	for (i = 0; i < pages && (first + i) * SZ_4K != fake.error_gpa; i++)
@@ -143,7 +143,7 @@ int fake_mincore(void *addr, size_t len, unsigned char *vec)
 {
 	int ret = mincore(addr, len, vec);
 
-	/* The kernel sets no other bits today, but may. */
+	/* Set a reserved bit, as a later kernel may. */
 	for (size_t i = 0; !ret && i < len / SZ_4K; i++)
 		vec[i] = fake.foreign ? 1 : vec[i] | 0x80;
 	return ret;

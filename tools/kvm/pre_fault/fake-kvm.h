@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* A KVM that only pretends, for the test of libkvm_pre_fault.so */
+/* A fake KVM, for the tests of libkvm_pre_fault.so */
 #ifndef FAKE_KVM_H
 #define FAKE_KVM_H
 
@@ -12,17 +12,17 @@
 
 struct fake_kvm {
 	pthread_mutex_t lock;
-	/* The host's answers: the ioctl, the quirks that can be disabled */
+	/* KVM has the ioctl, and the quirks that can be disabled */
 	bool supported;
 	int quirks;
-	/* The host's kernel is older than PROCMAP_QUERY. */
+	/* The host's kernel has no PROCMAP_QUERY. */
 	bool old;
-	/* mincore() and the file belong to somebody else. */
+	/* Another user owns the file: mincore() reports every page as present. */
 	bool foreign;
-	/* The page at @error_gpa has this error. */
+	/* The error of the page at @error_gpa */
 	uint64_t error_gpa;
 	int error;
-	/* Each call takes so long, in us. */
+	/* The duration of each call in us */
 	unsigned int delay;
 
 	/* Calls of each kind */
@@ -34,7 +34,7 @@ struct fake_kvm {
 	int fd[MAX_VCPUS];
 	long calls_of[MAX_VCPUS];
 	unsigned int vcpus;
-	/* How often a page was pre-faulted, by gpa */
+	/* How often each page was pre-faulted, by gfn */
 	unsigned char hits[MAX_PAGES];
 	const char *complaint;
 };

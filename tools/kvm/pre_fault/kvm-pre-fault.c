@@ -21,12 +21,12 @@ static const char usage[] =
 "Run a VMM that does not use KVM_PRE_FAULT_MEMORY, and have its vCPUs pre-fault the\n"
 "guest memory that the host has in memory before they enter the guest.\n"
 "\n"
-"  -a, --all            also memory that the host does not have: allocates it\n"
-"  -A, --again=N        N rounds (4, at most 15) after changes of memory slots\n"
-"  -s, --settle=MS      such a round comes MS ms (100) after the last change\n"
+"  -a, --all            also pre-fault memory that the host has to allocate\n"
+"  -A, --again=N        run up to N rounds (4, at most 15) after slots have changed\n"
+"  -s, --settle=MS      begin such a round MS ms (100) after the last change\n"
 "  -k, --keep-mappings  have KVM keep the mappings of other slots when a slot is\n"
 "                       deleted or moved (x86, 6.12 and later); changes the VM\n"
-"  -n, --dry-run        follow the VMM only, to compare with\n"
+"  -n, --dry-run        follow the VMM, but do not pre-fault\n"
 "  -j, --json=FILE      write a report to FILE\n"
 "  -q, --quiet          print no line for each round\n"
 "  -l, --library=FILE   the library, if it is not installed with the command\n"
@@ -139,7 +139,7 @@ static bool has_interpreter(int fd)
 	return false;
 }
 
-/* Refuse programs that the dynamic loader does not start, or not with a library. */
+/* Refuse programs for which the dynamic loader is not run, or ignores LD_PRELOAD. */
 static void check_vmm(const char *path)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -210,7 +210,7 @@ int main(int argc, char *argv[])
 		library = find_library();
 	if (access(library, R_OK))
 		err(2, "%s", library);
-	/* The loader divides LD_PRELOAD at these. */
+	/* The loader splits LD_PRELOAD at blanks and colons. */
 	if (strpbrk(library, " :"))
 		errx(2, "%s: no blank or colon may be in the path", library);
 	vmm = find_vmm(argv[optind]);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The options of kvm-pre-fault, as the command hands them to the library. */
+/* Parse the options that kvm-pre-fault passes to its library in the environment. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,7 +46,7 @@ static int parse_option(struct preload_options *to, const char *option)
 
 /*
  * Parse "NAME,NAME=NUMBER,...,json=PATH". The path comes last, since it may have
- * commas. @text is changed, and has to stay.
+ * commas. Modify @text, and leave a pointer into it in @to.
  */
 int parse_options(struct preload_options *to, char *text)
 {

@@ -28,10 +28,10 @@
 #define KVM_SET_USER_MEMORY_REGION2	_IOW(KVMIO, 0x49, char[160])
 #endif
 
-/* All else is hidden: a VMM may have a kvm_pre_fault_range() of its own. */
+/* Export nothing else: a VMM may have a kvm_pre_fault_range() of its own. */
 #define INTERPOSE	__attribute__((visibility("default")))
 
-/* File descriptors from this one on are not followed. */
+/* Follow the file descriptors below this one. */
 #define MAX_FDS		65536
 
 struct host host;
@@ -44,7 +44,7 @@ static struct vcpu *vcpu_of[MAX_FDS];
 static struct vm *vms, *free_vms;
 static struct vcpu *free_vcpus;
 static unsigned int nr_vms;
-/* The environment asks for this library. */
+/* Set if the environment has valid options */
 static bool on;
 
 static struct vm *find_vm(int fd)
@@ -82,12 +82,12 @@ static void after_fork(void)
 	pthread_mutex_unlock(&table_lock);
 }
 
-/* KVM refuses a VM to other processes: a child starts anew, as that of a daemon does. */
+/* Forget all VMs: KVM refuses the ioctls of a process that did not create the VM. */
 static void in_child(void)
 {
 	memset(vm_of, 0, sizeof(vm_of));
 	memset(vcpu_of, 0, sizeof(vcpu_of));
-	/* A thread of the parent may have held the lock of any of these. */
+	/* Do not reuse these: a thread of the parent may have held the lock of any. */
 	vms = NULL;
 	free_vms = NULL;
 	free_vcpus = NULL;
@@ -97,7 +97,7 @@ static void in_child(void)
 
 static void read_options(void)
 {
-	/* The options point into this copy: the VMM may change its environment. */
+	/* Copy the options, which are pointers into the text: the VMM may change it. */
 	static char text[8192];
 	const char *env = getenv(PRELOAD_ENV);
 
@@ -125,7 +125,7 @@ static void init(void)
 		pthread_atfork(before_fork, after_fork, in_child);
 }
 
-/* Constructors of other libraries may come before any of this one. */
+/* Constructors of other libraries may run, and call, before this library's. */
 static void need_host(void)
 {
 	int error = errno;
@@ -162,7 +162,7 @@ static void put_vm(struct vm *vm)
 	free_vms = vm;
 }
 
-/* Called with the lock held. */
+/* Called with table_lock held */
 static void forget(int fd)
 {
 	struct vcpu *vcpu = vcpu_of[fd];
@@ -192,7 +192,7 @@ static void init_vm(struct vm *vm)
 	pthread_condattr_destroy(&attr);
 }
 
-/* Have KVM keep the mappings of all slots but the one that is deleted or moved. */
+/* Have KVM drop only the mappings of a slot that is deleted or moved. */
 static bool keep_mappings(int fd)
 {
 	struct kvm_enable_cap cap = {
@@ -261,7 +261,7 @@ static void add_vcpu(struct vm *vm, int fd)
 	pthread_mutex_unlock(&table_lock);
 }
 
-/* Let a duplicate stand for what @fd stands for. */
+/* Follow @to, a duplicate of @fd, as the same VM or vCPU. */
 static int duplicated(int fd, int to)
 {
 	struct vcpu *vcpu;
@@ -346,7 +346,7 @@ INTERPOSE int ioctl(int fd, unsigned long request, ...)
 INTERPOSE int close(int fd)
 {
 	need_host();
-	/* Forget first: another thread may get the number as soon as it is free. */
+	/* Forget first: another thread may get the number as soon as the kernel frees it. */
 	if (is_followed(fd)) {
 		pthread_mutex_lock(&table_lock);
 		forget(fd);
@@ -384,7 +384,7 @@ static int follow_fcntl(int (**host_fcntl)(int fd, int cmd, ...), int fd, int cm
 	return cmd == F_DUPFD || cmd == F_DUPFD_CLOEXEC ? duplicated(fd, ret) : ret;
 }
 
-/* An argument of any type fits into a pointer, and the kernel ignores one too many. */
+/* Arguments of all types fit into a pointer, and the kernel ignores a surplus one. */
 INTERPOSE int fcntl(int fd, int cmd, ...)
 {
 	va_list args;

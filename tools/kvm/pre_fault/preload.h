@@ -53,17 +53,18 @@ struct slot {
 	uint64_t hva;
 };
 
-/* Memory of the process to pre-fault, which has one method to find the present pages */
+/* A part of a slot in one mapping of the process */
 struct area {
 	uint64_t gpa;
 	uint64_t hva;
 	uint64_t size;
+	/* How to find the pages that the host has in memory */
 	enum presence {
-		/* Do not look. */
+		/* Take all pages as present. */
 		PRESENT_ALL,
 		/* Ask mincore(), which is exact for memory that the process may write. */
 		PRESENT_MINCORE,
-		/* Combine pagemap, which has private copies, and SEEK_DATA. */
+		/* Combine pagemap, which includes private copies, and SEEK_DATA. */
 		PRESENT_PAGEMAP,
 	} presence;
 	/* The file for SEEK_DATA, or -1, and the offset of the area in that file */
@@ -90,13 +91,13 @@ struct vm {
 	pthread_mutex_t lock;
 	pthread_cond_t over;
 	struct vm *next;
-	/* File descriptors of the VM and of its vCPUs */
+	/* The number of file descriptors that refer to the VM or to its vCPUs */
 	unsigned int users;
 	unsigned int id;
 	bool supported;
-	/* The quirk is off: only the mappings of the slot that is deleted or moved go. */
+	/* The quirk is disabled: deleting or moving a slot drops only its own mappings. */
 	bool keeps;
-	/* Read without the lock: the next KVM_RUN has to look closer. */
+	/* A round is due. KVM_RUN reads this without the lock. */
 	bool due;
 	unsigned int vcpus;
 
@@ -106,7 +107,7 @@ struct vm {
 	unsigned int drops;
 	uint64_t changed_ns;
 
-	/* The current round. Changes beyond @seen end it early. */
+	/* The current round, which ends early once @changes is no longer @seen */
 	bool open;
 	unsigned int seen;
 	unsigned int workers;
@@ -129,7 +130,7 @@ struct vcpu {
 	const volatile struct kvm_run *run;
 };
 
-/* The C library's functions, beneath those of this library */
+/* The C library's functions, which this library interposes */
 struct host {
 	int (*ioctl)(int fd, unsigned long request, ...);
 	int (*close)(int fd);

@@ -2,10 +2,10 @@
 /*
  * Find the guest memory that the host has in memory.
  *
- * mincore() has all that is known of anonymous memory, and of files that the caller owns
- * or may write. Of any other file, mincore() reports every page as present: there, take
- * what is mapped (pagemap, which includes private copies), and all but the file's holes
- * (SEEK_DATA).
+ * mincore() is exact for anonymous memory, and for files that the caller owns or may
+ * write. For any other file, mincore() reports every page as present: instead, combine
+ * the pages that are mapped (pagemap, which includes private copies) and all of the file
+ * but its holes (SEEK_DATA).
  */
 #include <dirent.h>
 #include <errno.h>
@@ -28,7 +28,7 @@
 #define PAGEMAP_PRESENT		(1ULL << 63)
 #define PAGEMAP_BATCH		512
 
-/* Since 6.11, /proc/self/maps answers for one address: <linux/fs.h> may be older. */
+/* PROCMAP_QUERY of Linux 6.11, which <linux/fs.h> may lack: find a single mapping. */
 struct query {
 	uint64_t size;
 	uint64_t query_flags;
@@ -62,7 +62,7 @@ struct mapping {
 	char path[256];
 };
 
-/* Of the hundreds of lines, few are those of guest memory: read no more than the range. */
+/* Parse the range alone at first: few of the hundreds of lines are for guest memory. */
 static bool parse_range(char *line, struct mapping *map, char **rest)
 {
 	map->start = strtoull(line, rest, 16);
@@ -88,7 +88,7 @@ static bool parse_mapping(const char *line, struct mapping *map)
 	return true;
 }
 
-/* Open the file of a mapping anew: SEEK_DATA must not move an offset of the VMM. */
+/* Open the file of a mapping again, so that SEEK_DATA moves no offset of the VMM. */
 static int open_by_fd(const struct mapping *map)
 {
 	DIR *dir = opendir("/proc/self/fd");
@@ -133,7 +133,7 @@ static bool may_mincore(int fd)
 	return !faccessat(AT_FDCWD, path, W_OK, AT_EACCESS);
 }
 
-/* Registers of devices are mapped from device nodes and from files without a name. */
+/* Device registers are mapped from device nodes and from anonymous inodes. */
 static bool is_device(const struct mapping *map)
 {
 	struct stat st;
@@ -192,12 +192,12 @@ static int add_area(struct vm *vm, const struct slot *slot, const struct mapping
 	return 0;
 }
 
-/* Return true, and count the bytes, if a slot is to be left out. */
+/* Return true, and count the bytes, if a slot is not pre-faulted. */
 static bool skip_slot(const struct slot *slot, uint64_t *skipped)
 {
 	enum skip why;
 
-	/* The second address space is that of SMM on x86: the first has its memory, too. */
+	/* The second address space is SMM's (x86). Its memory is in the first one, too. */
 	if (slot->id >> 16)
 		return true;
 	if (slot->flags & KVM_MEM_READONLY)
@@ -235,7 +235,7 @@ static int query_mapping(int fd, uint64_t addr, struct mapping *map)
 	return 0;
 }
 
-/* Ask for the mappings of the slots alone, which takes a fraction of reading all. */
+/* Query the mappings of the slots alone, which is faster than reading all mappings. */
 static int query_areas(struct vm *vm, int fd, uint64_t *skipped)
 {
 	uint64_t unused[NR_SKIPS] = { 0 };
@@ -346,7 +346,7 @@ static void add_data(const struct area *area, uint8_t *present)
 	}
 }
 
-/* Set a byte for each page of an area: 1 if the host has that page in memory, else 0. */
+/* Set a byte for each page of an area: 1 if the host has the page in memory, else 0. */
 int find_present(const struct area *area, uint8_t *present)
 {
 	uint64_t pages = area->size / SZ_4K;

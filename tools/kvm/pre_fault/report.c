@@ -19,7 +19,7 @@ static const char *const skip_names[NR_SKIPS] = {
 
 static pthread_mutex_t file_lock = PTHREAD_MUTEX_INITIALIZER;
 
-/* Write the line at once: other threads may write to stderr, too. */
+/* Write the line by a single call: other threads may write to stderr, too. */
 void report_round(const struct vm *vm)
 {
 	const struct round *round = &vm->rounds[vm->nr_rounds - 1];
@@ -87,7 +87,7 @@ static void write_vm(struct vm *vm, void *opaque)
 	fprintf(json->file, "%s] }", over ? "\n\t  " : "");
 }
 
-/* Replace the file as a whole, unless this process has no VM. */
+/* Replace the file as a whole, or leave it as it is if this process has no VM. */
 void report_json(void)
 {
 	struct json json = { 0 };

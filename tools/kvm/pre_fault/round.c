@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Pre-fault a VM in rounds. A round is due when slots have changed, begins with the vCPU
- * that enters the guest first, and is shared by all vCPUs that come along meanwhile.
+ * Pre-fault a VM in rounds. A round is due when slots have changed. The first vCPU that
+ * enters KVM_RUN begins the round, and all vCPUs that enter meanwhile share the work.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -10,11 +10,11 @@
 
 #include "preload.h"
 
-/* Small pieces let vCPUs end together, though some pieces take longer. */
+/* Some pieces take longer than others: small ones let all vCPUs end together. */
 #define PIECES_PER_VCPU	4
-/* Pages without host memory behind them that a piece may have before it is given up */
+/* Give up a piece after so many pages that the host cannot fault in. */
 #define MAX_FAILURES	64
-/* The period of checks whether a vCPU that waits for others is to leave KVM_RUN, in ns */
+/* How often a vCPU that waits for others checks for a kick, in ns */
 #define KICK_PERIOD	1000000
 
 uint64_t now_ns(void)
@@ -38,7 +38,7 @@ static void add_slot(struct vm *vm, const struct slot *slot)
 {
 	struct slot *slots = realloc(vm->slots, (vm->nr_slots + 1) * sizeof(*slots));
 
-	/* A slot that is not known is left to the guest's own faults. */
+	/* Without memory to note the slot, leave it to guest page faults. */
 	if (!slots)
 		return;
 	vm->slots = slots;
@@ -57,7 +57,7 @@ void slot_changed(struct vm *vm, const struct slot *slot)
 
 	pthread_mutex_lock(&vm->lock);
 	old = find_slot(vm, slot->id);
-	/* New flags take no mapping away. */
+	/* A change of flags drops no mappings. */
 	if (old && slot->size == old->size && slot->gpa == old->gpa &&
 	    slot->hva == old->hva) {
 		old->flags = slot->flags;
@@ -79,7 +79,7 @@ unlock:
 	pthread_mutex_unlock(&vm->lock);
 }
 
-/* Another thread wants the vCPU to leave KVM_RUN, which has to be soon. */
+/* Return true if another thread has asked the vCPU to leave KVM_RUN at once. */
 static bool is_kicked(const struct vcpu *vcpu)
 {
 	return vcpu->run && vcpu->run->immediate_exit;
@@ -117,7 +117,7 @@ static void begin_round(struct vm *vm)
 	round->look_ns = now_ns() - round->begin_ns;
 }
 
-/* Called by the last vCPU at work, once the work is over or out of date. */
+/* Called by the last vCPU at work, once all is done or the slots have changed */
 static void end_round(struct vm *vm)
 {
 	struct round *round = current_round(vm);
@@ -130,7 +130,7 @@ static void end_round(struct vm *vm)
 	report_round(vm);
 }
 
-/* Take the next piece, which ends at a multiple of its size: no two share a huge page. */
+/* Take the next piece. All end at multiples of 2M: no two share a huge page. */
 static bool take_piece(struct vm *vm, struct area *piece)
 {
 	uint64_t size;
@@ -158,7 +158,7 @@ static bool take_piece(struct vm *vm, struct area *piece)
 	return false;
 }
 
-/* Add what a vCPU has done to the round. */
+/* Add the work of a vCPU to the round. */
 static void add_work(struct vm *vm, const struct round *work)
 {
 	struct round *round = current_round(vm);
@@ -175,7 +175,7 @@ static void add_work(struct vm *vm, const struct round *work)
 	}
 }
 
-/* Return true if the pages behind one that failed are worth a try. */
+/* Return true for an error of a single page: the next pages may have none. */
 static bool is_of_page(int error)
 {
 	return error == -EFAULT || error == -EHWPOISON;
@@ -238,7 +238,7 @@ static int pre_fault_piece(int fd, const struct area *piece, uint8_t *present,
 	return failures;
 }
 
-/* An error that each further call would return, too */
+/* Return true for an error that any further call would return, too. */
 static bool is_final(int error)
 {
 	return error && !is_of_page(error) && error != -EAGAIN && error != -ENOENT;
@@ -274,7 +274,7 @@ static bool is_work_left(const struct vm *vm)
 	return vm->cursor < vm->nr_areas && vm->seen == vm->changes;
 }
 
-/* Let no vCPU enter the guest before all have done their part, but obey kicks. */
+/* Keep the vCPU out of the guest until the round is over, or until it is kicked. */
 static void wait_for_others(struct vcpu *vcpu)
 {
 	struct vm *vm = vcpu->vm;
@@ -291,7 +291,7 @@ static void wait_for_others(struct vcpu *vcpu)
 	}
 }
 
-/* Called with a VM that is due, on the thread of a vCPU, in place of KVM_RUN's entry. */
+/* Called on the thread of a vCPU before KVM_RUN, if the VM is due */
 void before_run(struct vcpu *vcpu, int fd)
 {
 	struct vm *vm = vcpu->vm;

@@ -2,8 +2,8 @@
 /*
  * Copyright (C) 2026 The KVM_PRE_FAULT_MEMORY maintainers
  *
- * kvm_pre_fault_areas(), and jobs on threads of the VMM, against system calls that only
- * pretend.
+ * kvm_pre_fault_areas(), and jobs on threads of the VMM, with fake system
+ * calls.
  */
 #include <errno.h>
 #include <signal.h>

@@ -2,7 +2,7 @@
 /*
  * Copyright (C) 2026 The KVM_PRE_FAULT_MEMORY maintainers
  *
- * kvm_pre_fault_range() against an ioctl that only pretends.
+ * Test kvm_pre_fault_range() with a fake ioctl.
  */
 #include <errno.h>
 #include <signal.h>
