@@ -15,7 +15,7 @@
 
 #include "pre_fault_base.h"
 
-/* The bits of a host PTE that decide if and how its page is mapped */
+/* The bits of a host PTE that decide if its page is mapped, and with which template */
 #define HOST_PTE_CLASS	(KVM_HOST_PTE_CHECK | PTE_WRITE | PTE_RDONLY | PTE_DIRTY)
 
 /* PTEs without an address; 0 if not made yet */
@@ -57,7 +57,7 @@ static bool host_writable(const struct kvm_pre_fault_span *span, unsigned int i,
 
 /*
  * Map a page or block with kvm_pgtable_stage2_map() and save its attributes as template.
- * If another vCPU has changed the PTE since, e.g. made it writable, do without.
+ * Save none if another vCPU has changed the PTE since, e.g. made it writable.
  */
 static int map_first(struct kvm_vcpu *vcpu, gpa_t gpa, pte_t host, bool writable,
 		     struct pre_fault_templates *t)
@@ -82,8 +82,8 @@ static int map_first(struct kvm_vcpu *vcpu, gpa_t gpa, pte_t host, bool writable
 
 /*
  * Return the template for @pte, the span's PTE @i.  Return 0 if the page can't be mapped,
- * or if it was mapped to make the template.  A huge page of the host is as good as its
- * first page, with 0 as @i.
+ * or if it was mapped to make the template.  For a block, @pte is the PTE of the first
+ * page, and @i is 0.
  */
 static kvm_pte_t get_template(const struct kvm_pre_fault_batch *b, gpa_t gpa,
 			      const struct kvm_pre_fault_span *span, unsigned int i,
@@ -103,7 +103,7 @@ static kvm_pte_t get_template(const struct kvm_pre_fault_batch *b, gpa_t gpa,
 		return 0;
 	}
 
-	/* Look at each special page, and at each page that is to be marked dirty. */
+	/* Check special pages, and pages that have to be marked dirty, one by one. */
 	if (!pte_special(pte) && (!slot_w || !pte_write(pte) || pte_dirty(pte))) {
 		t->class = pte_val(pte) & HOST_PTE_CLASS;
 		t->for_class = t->pte[writable];
@@ -113,8 +113,8 @@ static kvm_pte_t get_template(const struct kvm_pre_fault_batch *b, gpa_t gpa,
 }
 
 /*
- * Fill the gaps of a table, from the PTE of the span's first page on.  Returns the
- * number of pages that are mapped, from the first one on.
+ * Fill the gaps of a table, from the PTE of the span's first page on.  Return the number
+ * of pages that are mapped, from the first one on.
  */
 static unsigned int fill_span(const struct kvm_pre_fault_batch *b, gpa_t gpa,
 			      const struct kvm_pre_fault_span *span,
@@ -172,10 +172,10 @@ static unsigned int fill_span(const struct kvm_pre_fault_batch *b, gpa_t gpa,
 }
 
 /*
- * Map huge pages of the host by blocks, on a CPU that does not have them cleaned from the
+ * Map huge pages of the host by blocks.  With FWB, no block has to be cleaned from the
  * caches.  All are in the slot, and if gfn and hva of one are congruent, those of all are.
- * Stop at a PTE that is in use: it may be a table with gaps.  Returns the number of pages
- * that are mapped.
+ * Stop at a PTE that is in use, which may be a table with gaps.  Return the number of
+ * pages that are mapped.
  */
 static unsigned int install_blocks(const struct kvm_pre_fault_batch *b, gpa_t gpa)
 {
