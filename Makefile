@@ -32,6 +32,10 @@ one_of = $(if $(filter-out $2,$($1))$(word 2,$($1)),$(error $1=$($1): not one of
 $(call one_of,CPU,amd intel)
 $(call one_of,DEBUG,1 kasan kcsan)
 $(foreach v,FORCE RELEASE SIGNOFF STRICT,$(call one_of,$v,1))
+only_for = $(if $($1),$(if $(filter $2,$(MAKECMDGOALS)),,$(error $1=$($1): only for make $2)))
+$(foreach v,CPU DEBUG RELEASE SEED T,$(call only_for,$v,test))
+$(foreach v,CHECK SIGNOFF,$(call only_for,$v,series))
+$(call only_for,STRICT,bench)
 ifeq ($(origin V),command line)
 $(call one_of,V,0 1)
 endif
