@@ -100,7 +100,7 @@ bool guest_options_fit(void)
 	else if (is_set(GUEST_TIME_LIMIT) && !guest_wanted())
 		warnx("--time-limit needs --kernel or --restore");
 	else if (!time_limit())
-		warnx("--time-limit %s: not a number of seconds",
+		warnx("--time-limit %s: not a positive number of seconds",
 		      given(GUEST_TIME_LIMIT));
 	else if (!*given(GUEST_PROMPT))
 		warnx("--prompt: empty");
