@@ -128,24 +128,25 @@ static void test_bad_areas(void)
 
 static void test_populate(void)
 {
-	static char memory[2 * SZ_64M] __attribute__((aligned(SZ_4K)));
+	/* Nothing reads or writes it. */
+	char *const memory = (char *)SZ_2M;
 	const struct kvm_pre_fault_area area = {
-		.gpa = SZ_1G, .size = sizeof(memory),
+		.gpa = SZ_1G, .size = 2 * SZ_64M,
 		.flags = KVM_PRE_FAULT_POPULATE, .hva = memory,
 	};
 	struct kvm_pre_fault_opts opts = { 0 };
 
 	for (unsigned int vcpus = 1; vcpus <= 4; vcpus += 3) {
-		prepare(SZ_1G, sizeof(memory));
+		prepare(SZ_1G, area.size);
 		fake.memory = memory;
 		/* Calls that do a part populate no memory again. */
 		fake.most = SZ_2M / 2;
 		CHECK_EQUAL(run(vcpus, &area, 1, &opts), 0);
-		CHECK_EQUAL(hits_of(&area), sizeof(memory) / SZ_4K);
+		CHECK_EQUAL(hits_of(&area), area.size / SZ_4K);
 		CHECK_EQUAL(fake.populates, vcpus == 1 ? 2 : 16);
 	}
 
-	prepare(SZ_1G, sizeof(memory));
+	prepare(SZ_1G, area.size);
 	fake.memory = memory;
 	fake.populate_error = EFAULT;
 	CHECK_EQUAL(run(1, &area, 1, &opts), -EFAULT);
