@@ -270,6 +270,22 @@ void set_error(uint64_t gpa, int error, long times)
 	fake.errors = times;
 }
 
+static void before_test(void)
+{
+	fake.complaint = NULL;
+}
+
+static const char *after_test(void)
+{
+	return fake.complaint;
+}
+
+int run_with_fake(const struct test *tests, size_t nr)
+{
+	caller = pthread_self();
+	return run_tests(tests, nr, before_test, after_test);
+}
+
 /* From here on the helper calls the fake. */
 #define ioctl		fake_ioctl
 #define lseek		fake_lseek

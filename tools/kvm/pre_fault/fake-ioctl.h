@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "kvm_pre_fault.h"
+#include "test.h"
 
 #define SZ_4K		0x1000ULL
 #define SZ_2M		0x200000ULL
@@ -81,5 +82,7 @@ extern pthread_t caller;
 /* Have the fake's calls succeed for this range, and forget earlier calls. */
 void prepare(uint64_t base, uint64_t size);
 void set_error(uint64_t gpa, int error, long times);
+/* Run tests that also fail if the fake complains. Return 1 if a test failed, else 0. */
+int run_with_fake(const struct test *tests, size_t nr);
 
 #endif

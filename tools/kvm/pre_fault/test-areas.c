@@ -373,18 +373,7 @@ static const struct test tests[] = {
 	{ "kick_after_error", test_kick_after_error },
 };
 
-static void before_test(void)
-{
-	fake.complaint = NULL;
-}
-
-static const char *after_test(void)
-{
-	return fake.complaint;
-}
-
 int main(void)
 {
-	caller = pthread_self();
-	return run_tests(tests, ARRAY_SIZE(tests), before_test, after_test);
+	return run_with_fake(tests, ARRAY_SIZE(tests));
 }

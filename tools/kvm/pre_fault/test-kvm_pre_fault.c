@@ -496,18 +496,7 @@ static const struct test tests[] = {
 	{ "kick_no_thread", test_kick_no_thread },
 };
 
-static void before_test(void)
-{
-	fake.complaint = NULL;
-}
-
-static const char *after_test(void)
-{
-	return fake.complaint;
-}
-
 int main(void)
 {
-	caller = pthread_self();
-	return run_tests(tests, ARRAY_SIZE(tests), before_test, after_test);
+	return run_with_fake(tests, ARRAY_SIZE(tests));
 }
