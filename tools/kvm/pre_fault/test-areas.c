@@ -208,7 +208,7 @@ static void test_no_holes(void)
 	CHECK_EQUAL(run(2, &area, 1, &opts), 0);
 	CHECK_EQUAL(opts.skipped, 0);
 
-	/* Where holes can't be found, all is done. */
+	/* If lseek() can't tell holes, all is done. */
 	prepare(0, SZ_64M);
 	fake.seek_error = EINVAL;
 	CHECK_EQUAL(run(2, &area, 1, &opts), 0);
@@ -326,7 +326,7 @@ static void test_kick_own_thread(void)
 	start_vcpus(job, &vcpu, 1);
 	while (!nr_sleeps())
 		usleep(1000);
-	/* Nobody is kicked whose work is wanted. */
+	/* A thread must not be kicked while its work is wanted. */
 	kvm_pre_fault_kick(job, SIGUSR1);
 	CHECK_EQUAL(fake.kicks, 0);
 	__atomic_store_n(&fake.stop, 1, __ATOMIC_RELAXED);
