@@ -43,7 +43,7 @@ struct pf_test {
 	const char *name;
 	void (*fn)(void);
 	enum pf_needs needs;
-	/* The test maps whole page tables, which the TDP MMU and arm64 do in batches. */
+	/* The test maps whole page tables, which all but the legacy MMU do in batches. */
 	bool batch;
 };
 
@@ -141,7 +141,18 @@ void pf_trace_start(const char * const events[], pid_t only);
 /* Return the text of the trace; the caller frees it. */
 char *pf_trace_stop(void);
 
-/* ARCH/arch.c */
+/* lib/perf_event.c */
+
+/*
+ * Count the guest's faults on the vCPUs of the calling thread.  The filter is that of a
+ * tracepoint, or NULL.  The first function returns a file or -errno.
+ */
+int pf_open_faults(const char *filter);
+uint64_t pf_read_faults(int fd);
+/* Open the file once in each thread. */
+uint64_t pf_count_faults(const char *filter);
+
+/* ARCH/arch.c, or lib/arch.c for functions that an architecture does without */
 
 bool pf_shadow_paging(void);
 /* Return false if KVM makes SPTEs not present to track accesses. */
@@ -154,6 +165,9 @@ extern const uint32_t pf_return_insn;
 void pf_arch_init(void);
 /* Get a vCPU statistic that KVM lacks; false if there is no substitute. */
 bool pf_arch_stat(const char *name, uint64_t *value);
+struct perf_event_attr;
+/* Name the event that each of the guest's faults is; false if there is none. */
+bool pf_arch_fault_event(struct perf_event_attr *attr);
 /* Initialize a new vCPU, so that it can be used. */
 void pf_arch_vcpu_init(struct kvm_vcpu *vcpu);
 /* Map guest virtual addresses to the same gpa, with 2M pages. */

@@ -4,7 +4,6 @@
  */
 #define _GNU_SOURCE
 #include <linux/perf_event.h>
-#include <sys/syscall.h>
 
 #include "../pre_fault.h"
 
@@ -23,55 +22,20 @@ const bool pf_counts_mappings;
 const enum pf_memory pf_huge = PF_THP;
 const uint32_t pf_return_insn = 0xd65f03c0;
 
-bool pf_shadow_paging(void)
-{
-	return false;
-}
-
-bool pf_has_accessed_bit(void)
-{
-	return true;
-}
-
-void pf_arch_init(void)
-{
-}
-
 /* KVM has a tracepoint for the guest's faults, but no statistic. */
-static uint64_t faults_of_this_thread(void)
+bool pf_arch_fault_event(struct perf_event_attr *attr)
 {
-	static __thread pid_t owner;
-	static __thread int fd;
-	struct perf_event_attr attr = {
-		.type = PERF_TYPE_TRACEPOINT,
-		.size = sizeof(attr),
-	};
-	uint64_t count;
-	long id;
+	long id = pf_read_long("/sys/kernel/tracing/events/kvm/kvm_guest_fault/id");
 
-	if (owner != pf_gettid()) {
-		id = pf_read_long("/sys/kernel/tracing/events/kvm/kvm_guest_fault/id");
-		if (id < 0)
-			pf_skip("no tracepoint of the guest's faults");
-		attr.config = id;
-		fd = syscall(SYS_perf_event_open, &attr, 0, -1, -1,
-			     PERF_FLAG_FD_CLOEXEC);
-		if (fd < 0)
-			pf_skip("faults can't be counted: %s", strerror(errno));
-		TEST_ASSERT(!ioctl(fd, PERF_EVENT_IOC_SET_FILTER, MEMORY_ONLY),
-			    "PERF_EVENT_IOC_SET_FILTER: errno %d", errno);
-		owner = pf_gettid();
-	}
-
-	TEST_ASSERT(read(fd, &count, sizeof(count)) == sizeof(count),
-		    "read of a perf event");
-	return count;
+	attr->type = PERF_TYPE_TRACEPOINT;
+	attr->config = id;
+	return id >= 0;
 }
 
 /* Only the number of the guest's faults is known. */
 bool pf_arch_stat(const char *name, uint64_t *value)
 {
-	*value = strcmp(name, "pf_taken") ? 0 : faults_of_this_thread();
+	*value = strcmp(name, "pf_taken") ? 0 : pf_count_faults(MEMORY_ONLY);
 	return true;
 }
 

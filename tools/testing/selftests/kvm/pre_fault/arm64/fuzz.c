@@ -5,8 +5,6 @@
  * has no statistic of what is mapped: count faults, and pre-fault again what is mapped.
  */
 #define _GNU_SOURCE
-#include <linux/perf_event.h>
-#include <sys/syscall.h>
 
 #include "../fuzz/fuzz.h"
 
@@ -22,7 +20,6 @@
 #define SCTLR			(0x00c50078ull | 1ull | 1ull << 2 | 1ull << 12)
 #define PSTATE_EL1H		0x3c5ull
 #define DEFAULT_IPA_BITS	40
-#define CALLS_PER_CHECK		256
 
 /* Read at x1, write w2 there if it is not 0, and exit. */
 static const uint32_t guest_code[] = {
@@ -38,47 +35,16 @@ static struct kvm_vcpu_init init_arg;
 static bool eager_split, has_run;
 /* Initializing a vCPU that has run keeps the mappings. */
 static enum { UNKNOWN, NO, YES } init_keeps_mappings;
-static int faults_fd = -1;
-
-/* KVM has a tracepoint for the guest's faults. Count those of data. */
-static void count_faults(void)
-{
-	struct perf_event_attr attr = {
-		.type = PERF_TYPE_TRACEPOINT,
-		.size = sizeof(attr),
-	};
-	char filter[40];
-	long id = pf_read_long("/sys/kernel/tracing/events/kvm/kvm_guest_fault/id");
-
-	if (id < 0)
-		return;
-	attr.config = id;
-	faults_fd = syscall(SYS_perf_event_open, &attr, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
-	if (faults_fd < 0)
-		return;
-	snprintf(filter, sizeof(filter), "ipa != %#lx", FZ_CODE_GPA);
-	FZ_ASSERT(!ioctl(faults_fd, PERF_EVENT_IOC_SET_FILTER, filter),
-		  "PERF_EVENT_IOC_SET_FILTER: %s", strerror(errno));
-}
-
-static uint64_t nr_faults(void)
-{
-	uint64_t count = 0;
-
-	FZ_ASSERT(faults_fd < 0 ||
-		  read(faults_fd, &count, sizeof(count)) == sizeof(count),
-		  "read of a perf event");
-	return count;
-}
 
 void fz_arch_facts_init(void)
 {
+	char filter[40];
+
 	fz_facts.refuses = ENOEXEC;
 	fz_facts.exact = 80;
 	fz_facts.guest_end = TABLE_ENTRIES * SZ_1G;
-	count_faults();
-	if (faults_fd < 0)
-		ksft_print_msg("the guest's faults can't be counted\n");
+	snprintf(filter, sizeof(filter), "ipa != %#lx", FZ_CODE_GPA);
+	fz_faults_init(filter);
 }
 
 /* Stage-2 reaches all memslots: try several numbers of levels. */
@@ -119,29 +85,6 @@ void fz_arch_guest_code(void *page)
 		table[i] = i * SZ_1G | BLOCK_DESC;
 }
 
-static int set_reg(struct fz_vcpu *vcpu, uint64_t id, uint64_t value)
-{
-	struct kvm_one_reg reg = { .id = id, .addr = (uintptr_t)&value };
-
-	return ioctl(vcpu->fd, KVM_SET_ONE_REG, &reg) ? errno : 0;
-}
-
-static void must_set_reg(struct fz_vcpu *vcpu, uint64_t id, uint64_t value)
-{
-	int err = set_reg(vcpu, id, value);
-
-	FZ_ASSERT(!err, "KVM_SET_ONE_REG %#lx: %s", id, strerror(err));
-}
-
-static uint64_t get_reg(struct fz_vcpu *vcpu, uint64_t id)
-{
-	uint64_t value;
-	struct kvm_one_reg reg = { .id = id, .addr = (uintptr_t)&value };
-
-	FZ_ASSERT(!ioctl(vcpu->fd, KVM_GET_ONE_REG, &reg), "KVM_GET_ONE_REG %#lx", id);
-	return value;
-}
-
 static void init_vcpu(struct fz_vcpu *vcpu)
 {
 	fz_note("vCPU %ld, KVM_ARM_VCPU_INIT", vcpu - fz_vm.vcpus);
@@ -153,17 +96,12 @@ static void init_vcpu(struct fz_vcpu *vcpu)
 /* Have the guest use its page table, and breakpoints exit to userspace. */
 static void init_runner(struct fz_vcpu *vcpu)
 {
-	struct kvm_guest_debug debug = {
-		.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP,
-	};
-
 	init_vcpu(vcpu);
-	must_set_reg(vcpu, KVM_ARM64_SYS_REG(SYS_MAIR_EL1), MAIR_NORMAL);
-	must_set_reg(vcpu, KVM_ARM64_SYS_REG(SYS_TCR_EL1), TCR);
-	must_set_reg(vcpu, KVM_ARM64_SYS_REG(SYS_TTBR0_EL1), FZ_CODE_GPA + GUEST_TABLE);
-	must_set_reg(vcpu, KVM_ARM64_SYS_REG(SYS_SCTLR_EL1), SCTLR);
-	FZ_ASSERT(!ioctl(vcpu->fd, KVM_SET_GUEST_DEBUG, &debug), "KVM_SET_GUEST_DEBUG: %s",
-		  strerror(errno));
+	fz_reg_set(vcpu, KVM_ARM64_SYS_REG(SYS_MAIR_EL1), MAIR_NORMAL);
+	fz_reg_set(vcpu, KVM_ARM64_SYS_REG(SYS_TCR_EL1), TCR);
+	fz_reg_set(vcpu, KVM_ARM64_SYS_REG(SYS_TTBR0_EL1), FZ_CODE_GPA + GUEST_TABLE);
+	fz_reg_set(vcpu, KVM_ARM64_SYS_REG(SYS_SCTLR_EL1), SCTLR);
+	fz_vcpu_debug(vcpu, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP);
 }
 
 void fz_arch_vcpu_init(struct fz_vcpu *vcpu)
@@ -173,24 +111,6 @@ void fz_arch_vcpu_init(struct fz_vcpu *vcpu)
 		init_runner(vcpu);
 	else if (vcpu == &fz_vm.vcpus[FZ_BLOCKER])
 		init_vcpu(vcpu);
-}
-
-/* Pre-fault pages, and return how many of them were not mapped. */
-static uint64_t pre_fault_again(uint64_t gfn, uint64_t npages)
-{
-	static const char * const name[] = { "pf_prefaulted" };
-	struct fz_vcpu *vcpu = &fz_vm.vcpus[FZ_RUNNER];
-	struct kvm_pre_fault_memory range = {
-		.gpa = gfn * PAGE_SIZE,
-		.size = npages * PAGE_SIZE,
-	};
-	uint64_t before = vcpu->prefaulted;
-
-	FZ_ASSERT(!ioctl(vcpu->fd, KVM_PRE_FAULT_MEMORY, &range) && !range.size,
-		  "pre-fault of gfn %#lx+%#lx: %s, %#llx left", gfn, npages,
-		  strerror(errno), range.size);
-	fz_read_stats(vcpu->stats_fd, name, 1, &vcpu->prefaulted);
-	return vcpu->prefaulted - before;
 }
 
 /*
@@ -206,9 +126,9 @@ static void reboot(struct fz_vcpu *vcpu)
 
 	init_runner(vcpu);
 	if (init_keeps_mappings == UNKNOWN)
-		init_keeps_mappings = pre_fault_again(code->gfn, 1) ? NO : YES;
+		init_keeps_mappings = fz_pre_fault_again(code->gfn, 1) ? NO : YES;
 	else if (init_keeps_mappings == NO)
-		FZ_ASSERT(pre_fault_again(code->gfn, 1) == 1, "the code is mapped");
+		FZ_ASSERT(fz_pre_fault_again(code->gfn, 1) == 1, "the code is mapped");
 	if (init_keeps_mappings == NO) {
 		fz_all_gone();
 		fz_map_set(code, FZ_OWN, FZ_4K);
@@ -230,45 +150,11 @@ static void random_regs(struct fz_vcpu *vcpu)
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(sys_regs); i++)
-		set_reg(vcpu, sys_regs[i], fz_random());
-	set_reg(vcpu, ARM64_CORE_REG(regs.pc), fz_random());
-	set_reg(vcpu, ARM64_CORE_REG(regs.pstate), fz_random());
+		__fz_reg_set(vcpu, sys_regs[i], fz_random());
+	__fz_reg_set(vcpu, ARM64_CORE_REG(regs.pc), fz_random());
+	__fz_reg_set(vcpu, ARM64_CORE_REG(regs.pstate), fz_random());
 	fz_note("random registers, mp_state %u: errno %d", state.mp_state,
 		ioctl(vcpu->fd, KVM_SET_MP_STATE, &state) ? errno : 0);
-}
-
-/* KVM has to see the guest's first write to each page. */
-static bool is_logging(const struct fz_slot *slot)
-{
-	return slot->flags & KVM_MEM_LOG_DIRTY_PAGES &&
-	       !(slot->flags & KVM_MEM_READONLY);
-}
-
-/*
- * Touch a huge page of the host, or one that was mapped when dirty logging was enabled.
- * Such pages are rare: have the next calls and changes of memslots prefer this one.
- */
-static void touch_huge(void)
-{
-	unsigned int i, start = fz_below(FZ_USER_SLOTS);
-	const bool logged = fz_below(2);
-	struct fz_slot *slot;
-	uint64_t page;
-
-	for (i = 0; i < FZ_USER_SLOTS; i++) {
-		slot = &fz_vm.slots[(start + i) % FZ_USER_SLOTS];
-		if (!slot->used || (logged && !is_logging(slot)))
-			continue;
-		page = (slot->page + FZ_BLOCK - 1) & ~(FZ_BLOCK - 1ul);
-		for (; page < slot->page + slot->npages; page += FZ_BLOCK) {
-			if (!fz_can_be_huge(slot, page) ||
-			    (logged && !fz_is_mapped(fz_map_get(slot, page))))
-				continue;
-			fz_vm.last_gfn = slot->gfn + page - slot->page;
-			fz_vcpu_touch_page(slot, page + fz_below(FZ_BLOCK));
-			return;
-		}
-	}
 }
 
 void fz_arch_vcpu_change(void)
@@ -279,7 +165,7 @@ void fz_arch_vcpu_change(void)
 	if (what < 60)
 		fz_vcpu_touch();
 	else if (what < 80)
-		touch_huge();
+		fz_vcpu_touch_huge();
 	else if (what < 84)
 		reboot(&fz_vm.vcpus[FZ_RUNNER]);
 	else if (what < 92)
@@ -288,50 +174,20 @@ void fz_arch_vcpu_change(void)
 		random_regs(raw);
 }
 
-/*
- * A read faults if the page is not mapped. A write may fault again, as dirty logging,
- * copy-on-write, and a read-only slot need.
- */
-static void check_faults(struct fz_slot *slot, uint64_t gpa, bool write, uint64_t faults)
-{
-	enum fz_map map = fz_map_get(slot, slot->page + gpa / PAGE_SIZE - slot->gfn);
-
-	if (faults_fd < 0)
-		return;
-
-	FZ_ASSERT(map != FZ_NO || faults, "no fault on a page that is not mapped");
-	FZ_ASSERT(!fz_is_mapped(map) || write || !faults,
-		  "%lu faults on a page that is mapped as %u", faults, map);
-}
-
 uint32_t fz_arch_touch(struct fz_vcpu *vcpu, struct fz_slot *slot, uint64_t gpa,
 		       uint32_t value)
 {
-	struct kvm_run *run = vcpu->run;
-	uint64_t faults = nr_faults();
+	uint64_t faults = fz_nr_faults();
 
-	must_set_reg(vcpu, ARM64_CORE_REG(regs.regs[1]), gpa);
-	must_set_reg(vcpu, ARM64_CORE_REG(regs.regs[2]), value);
-	must_set_reg(vcpu, ARM64_CORE_REG(regs.pc), FZ_CODE_GPA);
-	must_set_reg(vcpu, ARM64_CORE_REG(regs.pstate), PSTATE_EL1H);
+	fz_reg_set(vcpu, ARM64_CORE_REG(regs.regs[1]), gpa);
+	fz_reg_set(vcpu, ARM64_CORE_REG(regs.regs[2]), value);
+	fz_reg_set(vcpu, ARM64_CORE_REG(regs.pc), FZ_CODE_GPA);
+	fz_reg_set(vcpu, ARM64_CORE_REG(regs.pstate), PSTATE_EL1H);
 	has_run = true;
-	FZ_ASSERT(!ioctl(vcpu->fd, KVM_RUN, NULL), "KVM_RUN: %s", strerror(errno));
-	if (value && slot->flags & KVM_MEM_READONLY) {
-		FZ_ASSERT(run->exit_reason == KVM_EXIT_MMIO && run->mmio.is_write &&
-			  run->mmio.phys_addr == gpa,
-			  "a read-only slot is written to, exit reason %u",
-			  run->exit_reason);
-		/* KVM advances the pc when the vCPU runs again. */
-		run->immediate_exit = 1;
-		FZ_ASSERT(ioctl(vcpu->fd, KVM_RUN, NULL) && errno == EINTR, "KVM_RUN");
-		run->immediate_exit = 0;
-	} else {
-		FZ_ASSERT(run->exit_reason == KVM_EXIT_DEBUG, "the guest's exit reason %u",
-			  run->exit_reason);
-	}
-	check_faults(slot, gpa, value, nr_faults() - faults);
+	fz_vcpu_run(vcpu, slot, gpa, value);
+	fz_check_faults(slot, gpa, value, fz_nr_faults() - faults);
 
-	return get_reg(vcpu, ARM64_CORE_REG(regs.regs[0]));
+	return fz_reg_get(vcpu, ARM64_CORE_REG(regs.regs[0]));
 }
 
 /*
@@ -348,7 +204,7 @@ void fz_arch_guest_mapped(struct fz_slot *slot, uint64_t page, bool write)
 		return;
 	}
 
-	if (is_logging(slot)) {
+	if (fz_is_logging(slot)) {
 		if (map == FZ_MAYBE && !write) {
 			fz_map_set(slot, page, FZ_ANY);
 		} else if (map == FZ_NO || write) {
@@ -365,20 +221,23 @@ void fz_arch_guest_mapped(struct fz_slot *slot, uint64_t page, bool write)
 		fz_block_huge(slot, page);
 	} else if (map == FZ_MAYBE || (map != FZ_2M && write)) {
 		/* There was a fault only if the page was not mapped, or read-only. */
-		fz_block_set(slot, page, FZ_NO, FZ_MAYBE);
-		fz_block_set(slot, page, FZ_4K, FZ_ANY);
-		fz_map_set(slot, page, FZ_ANY);
+		fz_block_maybe_huge(slot, page);
 	}
 }
 
 bool fz_arch_maps_4k(const struct fz_slot *slot)
 {
-	return is_logging(slot);
+	return fz_is_logging(slot);
 }
 
 bool fz_arch_replaces_table(const struct fz_slot *slot, uint64_t page)
 {
 	return false;
+}
+
+int fz_arch_slot_errno(const struct fz_slot *slot)
+{
+	return 0;
 }
 
 /*
@@ -404,33 +263,7 @@ void fz_arch_slot_gone(struct fz_slot *slot)
 	fz_slot_gone(slot);
 }
 
-/* Pre-fault again what is mapped for sure: the model must not have missed a zap. */
-static void check_slot(struct fz_slot *slot)
-{
-	uint64_t start = slot->page, end, new;
-	const uint64_t last = slot->page + slot->npages;
-
-	while (start < last && (start < FZ_PAGES || start >= FZ_OWN)) {
-		for (end = start; end < last && fz_is_mapped(fz_map_get(slot, end)); end++)
-			;
-		if (end > start) {
-			new = pre_fault_again(slot->gfn + start - slot->page, end - start);
-			FZ_ASSERT(!new, "%lu pages of %#lx+%#lx in slot %u are not mapped",
-				  new, start, end - start, slot->id);
-		}
-		start = end + 1;
-	}
-}
-
 void fz_arch_check_mapped(struct fz_answer *want)
 {
-	struct fz_slot *slot = fz_vm.slots;
-
-	if (fz_nr_call % CALLS_PER_CHECK)
-		return;
-
-	for (; slot < fz_vm.slots + FZ_NR_SLOTS; slot++) {
-		if (slot->used && !slot->doomed && slot->sure)
-			check_slot(slot);
-	}
+	fz_check_mapped();
 }

@@ -3,7 +3,7 @@
  * The arm64 parts of the stress test.
  */
 #define _GNU_SOURCE
-#include "../stress/stress.h"
+#include "../stress/mmio.h"
 
 /* Report an unexpected exception of the guest. */
 static void guest_exception(struct ex_regs *regs)
@@ -33,24 +33,10 @@ void guest_stop(void)
 	asm volatile("str xzr, [%0]" : : "r" (PF_MMIO_GPA) : "memory");
 }
 
-static uint64_t core_reg(struct kvm_vcpu *vcpu, uint64_t id)
-{
-	uint64_t value = 0;
-	struct kvm_one_reg reg = { .id = id, .addr = (uint64_t)&value };
-
-	__vcpu_ioctl(vcpu, KVM_GET_ONE_REG, &reg);
-	return value;
-}
-
 bool vcpu_stopped(struct kvm_vcpu *vcpu, uint64_t *pc)
 {
-	struct kvm_run *run = vcpu->run;
-
-	if (run->exit_reason != KVM_EXIT_MMIO ||
-	    run->mmio.phys_addr != PF_MMIO_GPA)
-		return false;
 	*pc = core_reg(vcpu, ARM64_CORE_REG(regs.pc));
-	return true;
+	return stopped_at_mmio(vcpu);
 }
 
 void print_vcpu(struct kvm_vcpu *vcpu)

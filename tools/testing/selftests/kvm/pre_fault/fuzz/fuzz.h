@@ -4,8 +4,8 @@
  * state of them.
  *
  * A file calls only functions of the files before it: util, model, host, slots, vcpu,
- * vm, call, eagain, pre_fault_fuzz_test. The functions below are in that order. The
- * functions of ARCH/fuzz.c, fz_arch_*(), come last and are called by all.
+ * faults, vm, call, eagain, pre_fault_fuzz_test. The functions below are in that order.
+ * The functions of ARCH/fuzz.c, fz_arch_*(), come last and are called by all.
  */
 #ifndef SELFTEST_KVM_PRE_FAULT_FUZZ_H
 #define SELFTEST_KVM_PRE_FAULT_FUZZ_H
@@ -175,12 +175,16 @@ enum fz_map fz_map_get(const struct fz_slot *slot, uint64_t page);
 void fz_map_set(struct fz_slot *slot, uint64_t page, enum fz_map map);
 bool fz_is_mapped(enum fz_map map);
 bool fz_can_be_huge(const struct fz_slot *slot, uint64_t page);
+/* KVM has to see the guest's first write to each page. */
+bool fz_is_logging(const struct fz_slot *slot);
 /* Change the pages of the block around a page from one state to another. */
 void fz_block_set(struct fz_slot *slot, uint64_t page, enum fz_map from,
 		  enum fz_map to);
 bool fz_block_has(const struct fz_slot *slot, uint64_t page, enum fz_map map);
 /* All of the block is one mapping. */
 void fz_block_huge(struct fz_slot *slot, uint64_t page);
+/* The page is mapped, and all of the block may be one mapping. */
+void fz_block_maybe_huge(struct fz_slot *slot, uint64_t page);
 void fz_host_gone(uint64_t page, uint64_t npages);
 void fz_host_maybe_gone(uint64_t page);
 void fz_slot_gone(struct fz_slot *slot);
@@ -208,6 +212,34 @@ void fz_vcpu_reset(void);
 /* Have the guest touch a page of a slot, if it can, or any page. */
 void fz_vcpu_touch_page(struct fz_slot *slot, uint64_t page);
 void fz_vcpu_touch(void);
+/* Touch a huge page of the host, or one that was mapped when dirty logging was enabled. */
+void fz_vcpu_touch_huge(void);
+/* Have breakpoints exit to userspace: KVM_GUESTDBG_* */
+void fz_vcpu_debug(struct fz_vcpu *vcpu, uint32_t control);
+/*
+ * Run guest code that reads at @gpa, writes there if @write, and then has a breakpoint.
+ * A write to a read-only slot has to exit as MMIO instead, and is not repeated.
+ */
+void fz_vcpu_run(struct fz_vcpu *vcpu, const struct fz_slot *slot, uint64_t gpa,
+		 bool write);
+/* Return 0 or an errno. */
+int __fz_reg_set(struct fz_vcpu *vcpu, uint64_t id, uint64_t value);
+void fz_reg_set(struct fz_vcpu *vcpu, uint64_t id, uint64_t value);
+uint64_t fz_reg_get(struct fz_vcpu *vcpu, uint64_t id);
+
+/* faults.c: for architectures where KVM has no statistic of what is mapped */
+/* Count the guest's faults, those on the code only without a filter. */
+void fz_faults_init(const char *filter);
+uint64_t fz_nr_faults(void);
+/*
+ * Check the faults of one touch. A read faults if the page is not mapped. A write may
+ * fault again, as dirty logging, copy-on-write, and a read-only slot need.
+ */
+void fz_check_faults(struct fz_slot *slot, uint64_t gpa, bool write, uint64_t faults);
+/* Pre-fault pages, and return how many of them were not mapped. */
+uint64_t fz_pre_fault_again(uint64_t gfn, uint64_t npages);
+/* Pre-fault again what is mapped for sure: the model must not have missed a zap. */
+void fz_check_mapped(void);
 
 /* vm.c */
 void fz_vm_init(void);
@@ -254,6 +286,8 @@ void fz_arch_guest_mapped(struct fz_slot *slot, uint64_t page, bool write);
 bool fz_arch_maps_4k(const struct fz_slot *slot);
 /* Return true if a pre-fault maps a huge page although a page table is in use. */
 bool fz_arch_replaces_table(const struct fz_slot *slot, uint64_t page);
+/* The result of KVM_SET_USER_MEMORY_REGION with the slot: 0 or an errno */
+int fz_arch_slot_errno(const struct fz_slot *slot);
 /* Record that dirty logging was enabled or disabled. */
 void fz_arch_dirty_log_changed(struct fz_slot *slot);
 /* Record that the slot was deleted or moved. */

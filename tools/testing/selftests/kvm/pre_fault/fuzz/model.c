@@ -95,6 +95,12 @@ bool fz_slot_is_free(uint8_t as, uint64_t gfn, uint64_t npages,
 	return true;
 }
 
+bool fz_is_logging(const struct fz_slot *slot)
+{
+	return slot->flags & KVM_MEM_LOG_DIRTY_PAGES &&
+	       !(slot->flags & KVM_MEM_READONLY);
+}
+
 /* Return true if the slot allows the block around a page to be one mapping. */
 static bool slot_fits_huge(const struct fz_slot *slot, uint64_t page)
 {
@@ -139,6 +145,13 @@ void fz_block_huge(struct fz_slot *slot, uint64_t page)
 	fz_block_set(slot, page, FZ_4K, FZ_2M);
 	fz_block_set(slot, page, FZ_ANY, FZ_2M);
 	fz_block_set(slot, page, FZ_MAYBE, FZ_2M);
+}
+
+void fz_block_maybe_huge(struct fz_slot *slot, uint64_t page)
+{
+	fz_block_set(slot, page, FZ_NO, FZ_MAYBE);
+	fz_block_set(slot, page, FZ_4K, FZ_ANY);
+	fz_map_set(slot, page, FZ_ANY);
 }
 
 /* Map a page that is not, or not certainly, mapped. Count 4K pages. */

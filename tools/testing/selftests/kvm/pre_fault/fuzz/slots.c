@@ -55,6 +55,17 @@ void fz_slot_set(const struct fz_slot *slot, uint64_t npages)
 		  strerror(err));
 }
 
+/* Return false if KVM refuses the slot, as expected. */
+static bool try_slot_set(const struct fz_slot *slot)
+{
+	int err = __fz_slot_set(slot, slot->npages);
+
+	FZ_ASSERT(err == fz_arch_slot_errno(slot),
+		  "KVM_SET_USER_MEMORY_REGION: slot %u:%u at %#lx+%#lx, flags %u: %s",
+		  slot->as, slot->id, slot->gfn, slot->npages, slot->flags, strerror(err));
+	return !err;
+}
+
 /* Return the highest gfn that KVM accepts and can map. */
 static uint64_t max_gfn(void)
 {
@@ -143,8 +154,7 @@ static void create_slot(struct fz_slot *slot)
 
 	fz_note("slot %u:%u created at gfn %#lx+%#lx, page %#lx, flags %u",
 		slot->as, slot->id, slot->gfn, npages, page, slot->flags);
-	fz_slot_set(slot, npages);
-	slot->used = true;
+	slot->used = try_slot_set(slot);
 }
 
 void fz_slot_deleted(struct fz_slot *slot)
@@ -159,17 +169,23 @@ static void toggle_dirty_log(struct fz_slot *slot)
 {
 	slot->flags ^= KVM_MEM_LOG_DIRTY_PAGES;
 	fz_note("slot %u:%u flags %u", slot->as, slot->id, slot->flags);
-	fz_slot_set(slot, slot->npages);
-	fz_arch_dirty_log_changed(slot);
+	if (try_slot_set(slot))
+		fz_arch_dirty_log_changed(slot);
+	else
+		slot->flags ^= KVM_MEM_LOG_DIRTY_PAGES;
 }
 
 static void move_slot(struct fz_slot *slot)
 {
+	const uint64_t gfn = slot->gfn;
+
 	if (!place(slot))
 		return;
 
 	fz_note("slot %u:%u moved to gfn %#lx", slot->as, slot->id, slot->gfn);
-	fz_slot_set(slot, slot->npages);
+	if (!try_slot_set(slot))
+		slot->gfn = gfn;
+	/* KVM zaps the mappings before it refuses to move a slot. */
 	fz_arch_slot_gone(slot);
 }
 

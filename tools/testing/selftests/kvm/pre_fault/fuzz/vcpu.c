@@ -67,6 +67,58 @@ void fz_vcpu_reset(void)
 	}
 }
 
+int __fz_reg_set(struct fz_vcpu *vcpu, uint64_t id, uint64_t value)
+{
+	struct kvm_one_reg reg = { .id = id, .addr = (uintptr_t)&value };
+
+	return ioctl(vcpu->fd, KVM_SET_ONE_REG, &reg) ? errno : 0;
+}
+
+void fz_reg_set(struct fz_vcpu *vcpu, uint64_t id, uint64_t value)
+{
+	int err = __fz_reg_set(vcpu, id, value);
+
+	FZ_ASSERT(!err, "KVM_SET_ONE_REG %#lx: %s", id, strerror(err));
+}
+
+uint64_t fz_reg_get(struct fz_vcpu *vcpu, uint64_t id)
+{
+	uint64_t value;
+	struct kvm_one_reg reg = { .id = id, .addr = (uintptr_t)&value };
+
+	FZ_ASSERT(!ioctl(vcpu->fd, KVM_GET_ONE_REG, &reg), "KVM_GET_ONE_REG %#lx", id);
+	return value;
+}
+
+void fz_vcpu_debug(struct fz_vcpu *vcpu, uint32_t control)
+{
+	struct kvm_guest_debug debug = { .control = control };
+
+	FZ_ASSERT(!ioctl(vcpu->fd, KVM_SET_GUEST_DEBUG, &debug), "KVM_SET_GUEST_DEBUG: %s",
+		  strerror(errno));
+}
+
+void fz_vcpu_run(struct fz_vcpu *vcpu, const struct fz_slot *slot, uint64_t gpa,
+		 bool write)
+{
+	struct kvm_run *run = vcpu->run;
+
+	FZ_ASSERT(!ioctl(vcpu->fd, KVM_RUN, NULL), "KVM_RUN: %s", strerror(errno));
+	if (!write || !(slot->flags & KVM_MEM_READONLY)) {
+		FZ_ASSERT(run->exit_reason == KVM_EXIT_DEBUG, "the guest's exit reason %u",
+			  run->exit_reason);
+		return;
+	}
+
+	FZ_ASSERT(run->exit_reason == KVM_EXIT_MMIO && run->mmio.is_write &&
+		  run->mmio.phys_addr == gpa,
+		  "a read-only slot is written to, exit reason %u", run->exit_reason);
+	/* KVM advances the pc when the vCPU runs again. */
+	run->immediate_exit = 1;
+	FZ_ASSERT(ioctl(vcpu->fd, KVM_RUN, NULL) && errno == EINTR, "KVM_RUN");
+	run->immediate_exit = 0;
+}
+
 void fz_vcpu_touch_page(struct fz_slot *slot, uint64_t page)
 {
 	const uint64_t gfn = slot->gfn + page - slot->page;
@@ -98,6 +150,30 @@ void fz_vcpu_touch_page(struct fz_slot *slot, uint64_t page)
 	if (write) {
 		fz_host_written(page);
 		fz_arch_guest_mapped(slot, page, true);
+	}
+}
+
+/* Such pages are rare: have the next calls and changes of memslots prefer this one. */
+void fz_vcpu_touch_huge(void)
+{
+	unsigned int i, start = fz_below(FZ_USER_SLOTS);
+	const bool logged = fz_below(2);
+	struct fz_slot *slot;
+	uint64_t page;
+
+	for (i = 0; i < FZ_USER_SLOTS; i++) {
+		slot = &fz_vm.slots[(start + i) % FZ_USER_SLOTS];
+		if (!slot->used || (logged && !fz_is_logging(slot)))
+			continue;
+		page = (slot->page + FZ_BLOCK - 1) & ~(FZ_BLOCK - 1ul);
+		for (; page < slot->page + slot->npages; page += FZ_BLOCK) {
+			if (!fz_can_be_huge(slot, page) ||
+			    (logged && !fz_is_mapped(fz_map_get(slot, page))))
+				continue;
+			fz_vm.last_gfn = slot->gfn + page - slot->page;
+			fz_vcpu_touch_page(slot, page + fz_below(FZ_BLOCK));
+			return;
+		}
 	}
 }
 
