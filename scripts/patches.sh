@@ -97,9 +97,8 @@ warnings_in() {
 	}' "$1"
 }
 
-# Debian 12's sparse lacks this keyword, and Linux 7.3 goes on without such a sparse.
 # shellcheck disable=SC2034
-sparse="sparse -D__typeof_unqual__=__typeof__"
+sparse=$top/scripts/sparse
 
 # Fail, and print why, if a build with C=1 has left sparse out.
 kbuild_runs_sparse() {

@@ -12,12 +12,17 @@
  *   kvm_host_pmd_to_pte(): helpers for host PTEs, inlined into the loops that read them
  * - kvm_pre_fault_max_pages(): the most pages to map per hold of mmu_lock
  * - kvm_pre_fault_lock(), kvm_pre_fault_unlock(): mmu_lock, for read or write
+ * - KVM_HOST_PTE_PFN_SHIFT: where the pfn begins in a host PTE, if not at PAGE_SHIFT
  */
 #include <linux/kvm_host.h>
 #include <linux/kvm_pre_fault_base.h>
 #include <linux/mm.h>
 
 #include <asm/kvm_pre_fault.h>
+
+#ifndef KVM_HOST_PTE_PFN_SHIFT
+#define KVM_HOST_PTE_PFN_SHIFT	PAGE_SHIFT
+#endif
 
 /* Pages that one host page table maps, or one huge page of the host */
 struct kvm_pre_fault_span {
@@ -47,7 +52,7 @@ struct kvm_pre_fault_batch {
 static __always_inline pteval_t kvm_host_pte(pte_t *ptep, pteval_t huge,
 					     unsigned long i)
 {
-	return ptep ? kvm_host_read_pte(ptep + i) : huge + (i << PAGE_SHIFT);
+	return ptep ? kvm_host_read_pte(ptep + i) : huge + (i << KVM_HOST_PTE_PFN_SHIFT);
 }
 
 /*
