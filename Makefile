@@ -101,8 +101,8 @@ BASE=V         the kernel series to work on: $(bases). Default: the series of
 LINUX=PATH     another kernel than Debian's of that series, a directory or a
                tarball; without BASE=, it is for the nearest base
 ARCH=arm64     make kernel, run, bench, test, regress, shell: cross-build, and use
-               arm64's machines, for a base that serves arm64; without ARCH=,
-               make test takes all architectures
+               arm64's machines, for a base that serves arm64, or the same for
+               riscv64; without ARCH=, make test takes all architectures
 T=NAME         make test: run only the test of that name (scripts/names lists them)
 CPU=amd|intel  make test: run only the machines of that vendor
 DEBUG=1|kcsan  make test: run only the machines with the debug kernel (lockdep,
@@ -115,7 +115,7 @@ FORCE=1        make tree: our files win over edits made in build/BASE/linux,
 STRICT=1       make bench: fail if a goal is missed
 CHECK=1        make series: check each patch as a maintainer would: build it for all
                architectures that it could break (or for one: CHECK=x86_64, i386,
-               arm64, s390), without a new warning of the compiler or of sparse, and
+               arm64, riscv64, s390), without a new warning of the compiler or of sparse, and
                run the kernel's scripts for patches
 SIGNOFF=1      make series: add your Signed-off-by
 CCACHE_DIR=DIR the compiler cache, instead of build/ccache

@@ -9,6 +9,7 @@
 #include "test_util.h"
 #include "kvm_util.h"
 #include "processor.h"
+#include "ucall_common.h"
 
 static inline u64 vm_pgd(struct kvm_vm *vm)
 {

@@ -46,6 +46,17 @@ board_x86_64()
 	board=(-machine q35)
 }
 
+add_two_nodes()
+{
+	case $mode in
+	log|shell)
+		board+=(-object "memory-backend-ram,size=3G,id=low"
+			-object "memory-backend-ram,size=3G,id=high"
+			-numa "node,memdev=low,cpus=0-1"
+			-numa "node,memdev=high,cpus=2-3") ;;
+	esac
+}
+
 # Add a second serial line, and a PCI device with registers to map. Memory begins at 1G
 # and ends 3G above 4G, where the lowest 1G page is free.
 board_arm64()
@@ -56,13 +67,19 @@ board_arm64()
 	nodes=''
 	board=(-machine "virt,virtualization=on,gic-version=3"
 	       -device pci-testdev -device virtio-serial-device)
-	case $mode in
-	log|shell)
-		board+=(-object "memory-backend-ram,size=3G,id=low"
-			-object "memory-backend-ram,size=3G,id=high"
-			-numa "node,memdev=low,cpus=0-1"
-			-numa "node,memdev=high,cpus=2-3") ;;
-	esac
+	add_two_nodes
+}
+
+# Add a second serial line, and a PCI device with registers to map. Memory begins at 2G,
+# and the second node has a free 1G page.
+board_riscv64()
+{
+	binary=qemu-system-riscv64
+	second=/dev/hvc0
+	cmdline="console=ttyS0 $cmdline"
+	nodes=''
+	board=(-machine virt -device pci-testdev -device virtio-serial-device)
+	add_two_nodes
 }
 
 # Set the arguments that connect the second line to stdio or to file:PATH.

@@ -11,8 +11,8 @@ read_table()
 {
 	local field line name at='' nr=0
 	local number='[0-9]+(/[0-9]+)?'
-	local a_machine="^machine [a-z0-9-]+ (x86_64|arm64) (qemu|bochs) [^ ]+ [0-9]+G"
-	local a_run="^run [a-z]+ (any|-[0-9.]+|[0-9.]+-) (brief|full) (kasan|slim|count2?)"
+	local a_machine="^machine [a-z0-9-]+ (x86_64|arm64|riscv64) (qemu|bochs) [^ ]+ [0-9]+G"
+	local a_run="^run [a-z]+ (any|-[0-9.]+|[0-9.]+-) (brief|full|long) (kasan|slim|count2?)"
 
 	a_machine+=" $number $number( [^ =]+=[^ ]+)*\$"
 	a_run+=" (-|$number) [0-9]+ [a-z_]+( .*)?\$"

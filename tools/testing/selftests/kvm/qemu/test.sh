@@ -10,8 +10,8 @@
 # Environment: ARCH; BUILD_PATH, KERNEL_IMAGE; KERNEL_VERSION; T, the name of a test or
 # a WHAT of the table; CPU, the vendor of the machines; DEBUG, the sanitizer whose kernel
 # to use everywhere; BRIEF=1, for the small kernel everywhere and fewer runs; RELEASE=1,
-# for the rounds and limits of a release; SEED, of random numbers; JOBS, the number of
-# runs at the same time; TEST_ARGS, further arguments of the selftest, which override
+# for the runs, rounds and limits of a release; SEED, of random numbers; JOBS, the number
+# of runs at the same time; TEST_ARGS, further arguments of the selftest, which override
 # those of the table.
 set -euf
 
@@ -70,6 +70,7 @@ chosen()
 	esac &&
 	[[ $arch == "$ARCH" && $machine == "${CPU:-}"* ]] &&
 	[[ $when == brief || -z ${BRIEF:-} ]] &&
+	[[ $when != long || ${RELEASE:-} == 1 || -n ${CPU:-} ]] &&
 	[[ -z ${DEBUG:-} || $kernel != count* && $emulator:${CPU:-} != bochs: ]]
 }
 
@@ -184,13 +185,15 @@ done
 # Find the WHAT that T= asks for, and the single test that it names.
 asked=$t
 single=
+folder=${ARCH/x86_64/x86}
+folder=${folder/riscv64/riscv}
 if [[ $t == cgroup_* ]]; then
 	asked=cgroup single=$t
 elif [ -n "$t" ] && ! printf '%s\n' "${runs[@]}" | grep -q "^[^ ]* $t "; then
 	single=$t
 	if has_test "$t" latency; then
 		asked=latency
-	elif has_test "$t" api mapping race "${ARCH/x86_64/x86}"; then
+	elif has_test "$t" api mapping race "$folder"; then
 		asked="test"
 	fi
 fi
