@@ -155,7 +155,7 @@ static void fence(struct kvm_gstage *gstage, gpa_t gpa, u64 size, unsigned long 
 {
 	if (size && !riscv_has_extension_unlikely(RISCV_ISA_EXT_SVVPTC))
 		kvm_riscv_hfence_gvma_vmid_gpa(gstage->kvm, -1UL, 0, gpa, size, order,
-					       gstage->vmid);
+					       kvm_riscv_vmid_to_fence(&gstage->kvm->arch.vmid));
 }
 
 /*
