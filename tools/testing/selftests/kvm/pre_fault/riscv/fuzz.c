@@ -137,13 +137,14 @@ int fz_arch_slot_errno(const struct fz_slot *slot)
 {
 	const uint64_t end = min(slot->page + slot->npages, (uint64_t)FZ_WINDOW);
 	uint64_t page;
+	int err = 0;
 
 	for (page = slot->page; page < end && !(slot->flags & KVM_MEM_READONLY); page++) {
 		if (fz_host.page[page] & FZ_MAPPED && !(fz_host.page[page] & FZ_WRITE))
-			return EPERM;
+			err = EPERM;
 	}
 
-	return 0;
+	return err;
 }
 
 /* Enabling dirty logging splits all leaves, even those of a read-only slot. */
