@@ -31,6 +31,12 @@ void guest_stop(void)
 	asm volatile("sw zero, 0(%0)" : : "r" (PF_MMIO_GPA) : "memory");
 }
 
+/* A slot can't be written to if mprotect() has made a part of its VMA read-only. */
+bool arch_refuses_slot(int err)
+{
+	return err == EPERM;
+}
+
 bool vcpu_stopped(struct kvm_vcpu *vcpu, uint64_t *pc)
 {
 	*pc = core_reg(vcpu, RISCV_CORE_REG(regs.pc));

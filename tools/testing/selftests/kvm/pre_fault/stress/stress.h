@@ -334,6 +334,8 @@ void guest_stop(void);
 bool vcpu_stopped(struct kvm_vcpu *vcpu, uint64_t *pc);
 /* Print its registers. */
 void print_vcpu(struct kvm_vcpu *vcpu);
+/* Return true if KVM may refuse a memslot for what another thread does; default: no. */
+bool arch_refuses_slot(int err);
 
 /* Workers, and the operations that some choose from */
 extern const enum op mm_ops[];

@@ -38,12 +38,22 @@ static void buffer_make(struct area *area, unsigned int buf)
 	b->mem = pf_map_memory(stress_types[area->type], NULL, size, b->fd, 0);
 }
 
+__weak bool arch_refuses_slot(int err)
+{
+	return false;
+}
+
 void area_set_slot(struct area *area, uint64_t gpa, unsigned int buf,
 		   uint32_t flags, bool present)
 {
-	vm_set_user_memory_region(stress.vm, area->slot, flags, gpa,
-				  present ? stress.npages * PAGE_SIZE : 0,
-				  area->bufs[buf].mem);
+	const uint64_t size = present ? stress.npages * PAGE_SIZE : 0;
+
+	while (__vm_set_user_memory_region(stress.vm, area->slot, flags, gpa, size,
+					   area->bufs[buf].mem)) {
+		TEST_ASSERT(arch_refuses_slot(errno), "slot %u: errno %d (%s)",
+			    area->slot, errno, strerror(errno));
+		sched_yield();
+	}
 }
 
 static void area_make(struct area *area, unsigned int i, enum type type)
