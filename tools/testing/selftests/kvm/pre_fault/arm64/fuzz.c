@@ -225,21 +225,6 @@ void fz_arch_guest_mapped(struct fz_slot *slot, uint64_t page, bool write)
 	}
 }
 
-bool fz_arch_maps_4k(const struct fz_slot *slot)
-{
-	return fz_is_logging(slot);
-}
-
-bool fz_arch_replaces_table(const struct fz_slot *slot, uint64_t page)
-{
-	return false;
-}
-
-int fz_arch_slot_errno(const struct fz_slot *slot)
-{
-	return 0;
-}
-
 /*
  * Enabling dirty logging write-protects all mappings, and splits blocks only with eager
  * splitting, even in a read-only slot. Disabling dirty logging keeps the mappings.
@@ -255,15 +240,4 @@ void fz_arch_dirty_log_changed(struct fz_slot *slot)
 		if (fz_map_get(slot, page) == FZ_2M)
 			fz_map_set(slot, page, FZ_4K);
 	}
-}
-
-/* Only the mappings of this slot are zapped. */
-void fz_arch_slot_gone(struct fz_slot *slot)
-{
-	fz_slot_gone(slot);
-}
-
-void fz_arch_check_mapped(struct fz_answer *want)
-{
-	fz_check_mapped();
 }

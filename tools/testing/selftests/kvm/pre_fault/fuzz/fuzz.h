@@ -5,7 +5,7 @@
  *
  * A file calls only functions of the files before it: util, model, host, slots, vcpu,
  * faults, vm, call, eagain, pre_fault_fuzz_test. The functions below are in that order.
- * The functions of ARCH/fuzz.c, fz_arch_*(), come last and are called by all.
+ * The functions of ARCH/fuzz.c and arch.c, fz_arch_*(), come last and are called by all.
  */
 #ifndef SELFTEST_KVM_PRE_FAULT_FUZZ_H
 #define SELFTEST_KVM_PRE_FAULT_FUZZ_H
@@ -262,7 +262,7 @@ void fz_eagain_init(void);
 void fz_eagain_episode(void);
 bool fz_eagain_possible(void);
 
-/* ARCH/fuzz.c */
+/* ARCH/fuzz.c, or fuzz/arch.c for functions that an architecture does without */
 void fz_arch_facts_init(void);
 /* The argument of KVM_CREATE_VM */
 unsigned long fz_arch_vm_type(void);
@@ -290,7 +290,7 @@ bool fz_arch_replaces_table(const struct fz_slot *slot, uint64_t page);
 int fz_arch_slot_errno(const struct fz_slot *slot);
 /* Record that dirty logging was enabled or disabled. */
 void fz_arch_dirty_log_changed(struct fz_slot *slot);
-/* Record that the slot was deleted or moved. */
+/* Record that the slot was deleted or moved. Default: its own mappings are zapped. */
 void fz_arch_slot_gone(struct fz_slot *slot);
 /* Check what is mapped after a call. Change @want if KVM zapped its mappings. */
 void fz_arch_check_mapped(struct fz_answer *want);

@@ -122,16 +122,6 @@ void fz_arch_guest_mapped(struct fz_slot *slot, uint64_t page, bool write)
 	}
 }
 
-bool fz_arch_maps_4k(const struct fz_slot *slot)
-{
-	return fz_is_logging(slot);
-}
-
-bool fz_arch_replaces_table(const struct fz_slot *slot, uint64_t page)
-{
-	return false;
-}
-
 /* KVM refuses a slot that can be written to, if a mapping of the host can't be. */
 int fz_arch_slot_errno(const struct fz_slot *slot)
 {
@@ -159,15 +149,4 @@ void fz_arch_dirty_log_changed(struct fz_slot *slot)
 		if (fz_is_mapped(fz_map_get(slot, page)))
 			fz_map_set(slot, page, FZ_4K);
 	}
-}
-
-/* Only the mappings of this slot are zapped. */
-void fz_arch_slot_gone(struct fz_slot *slot)
-{
-	fz_slot_gone(slot);
-}
-
-void fz_arch_check_mapped(struct fz_answer *want)
-{
-	fz_check_mapped();
 }

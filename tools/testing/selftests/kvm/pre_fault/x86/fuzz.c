@@ -387,11 +387,6 @@ bool fz_arch_replaces_table(const struct fz_slot *slot, uint64_t page)
 	       !(fz_host.page[page] & FZ_PRIVATE);
 }
 
-int fz_arch_slot_errno(const struct fz_slot *slot)
-{
-	return 0;
-}
-
 /*
  * Dirty logging was enabled: large mappings are split, small ones stay. The legacy MMU
  * does not split, nor does KVM in a read-only slot, which can't get dirty.
