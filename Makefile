@@ -115,8 +115,8 @@ FORCE=1        make tree: our files win over edits made in build/BASE/linux,
 STRICT=1       make bench: fail if a goal is missed
 CHECK=1        make series: check each patch as a maintainer would: build it for all
                architectures that it could break (or for one: CHECK=x86_64, i386,
-               arm64, riscv64, s390), without a new warning of the compiler or of sparse, and
-               run the kernel's scripts for patches
+               arm64, riscv64, s390), without a new warning of the compiler or of
+               sparse, and run the kernel's scripts for patches
 SIGNOFF=1      make series: add your Signed-off-by
 CCACHE_DIR=DIR the compiler cache, instead of build/ccache
 endef
