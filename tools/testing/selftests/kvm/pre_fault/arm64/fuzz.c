@@ -136,25 +136,16 @@ static void reboot(struct fz_vcpu *vcpu)
 	has_run = false;
 }
 
-/* Registers must not change the mappings, whether KVM accepts them or not. */
 static void random_regs(struct fz_vcpu *vcpu)
 {
-	static const uint64_t sys_regs[] = {
+	const uint64_t regs[] = {
 		KVM_ARM64_SYS_REG(SYS_SCTLR_EL1), KVM_ARM64_SYS_REG(SYS_TCR_EL1),
 		KVM_ARM64_SYS_REG(SYS_TTBR0_EL1), KVM_ARM64_SYS_REG(SYS_TTBR1_EL1),
 		KVM_ARM64_SYS_REG(SYS_MAIR_EL1), KVM_ARM64_SYS_REG(SYS_VBAR_EL1),
+		ARM64_CORE_REG(regs.pc), ARM64_CORE_REG(regs.pstate),
 	};
-	struct kvm_mp_state state = {
-		.mp_state = fz_below(2) ? KVM_MP_STATE_STOPPED : KVM_MP_STATE_RUNNABLE,
-	};
-	unsigned int i;
 
-	for (i = 0; i < ARRAY_SIZE(sys_regs); i++)
-		__fz_reg_set(vcpu, sys_regs[i], fz_random());
-	__fz_reg_set(vcpu, ARM64_CORE_REG(regs.pc), fz_random());
-	__fz_reg_set(vcpu, ARM64_CORE_REG(regs.pstate), fz_random());
-	fz_note("random registers, mp_state %u: errno %d", state.mp_state,
-		ioctl(vcpu->fd, KVM_SET_MP_STATE, &state) ? errno : 0);
+	fz_regs_random(vcpu, regs, ARRAY_SIZE(regs));
 }
 
 void fz_arch_vcpu_change(void)

@@ -226,6 +226,8 @@ void fz_vcpu_run(struct fz_vcpu *vcpu, const struct fz_slot *slot, uint64_t gpa,
 int __fz_reg_set(struct fz_vcpu *vcpu, uint64_t id, uint64_t value);
 void fz_reg_set(struct fz_vcpu *vcpu, uint64_t id, uint64_t value);
 uint64_t fz_reg_get(struct fz_vcpu *vcpu, uint64_t id);
+/* Registers must not change the mappings, whether KVM accepts them or not. */
+void fz_regs_random(struct fz_vcpu *vcpu, const uint64_t *ids, unsigned int nr);
 
 /* faults.c: for architectures where KVM has no statistic of what is mapped */
 /* Count the guest's faults, those on the code only without a filter. */

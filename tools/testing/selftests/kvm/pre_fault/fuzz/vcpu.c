@@ -90,6 +90,19 @@ uint64_t fz_reg_get(struct fz_vcpu *vcpu, uint64_t id)
 	return value;
 }
 
+void fz_regs_random(struct fz_vcpu *vcpu, const uint64_t *ids, unsigned int nr)
+{
+	struct kvm_mp_state state = {
+		.mp_state = fz_below(2) ? KVM_MP_STATE_STOPPED : KVM_MP_STATE_RUNNABLE,
+	};
+	unsigned int i;
+
+	for (i = 0; i < nr; i++)
+		__fz_reg_set(vcpu, ids[i], fz_random());
+	fz_note("random registers, mp_state %u: errno %d", state.mp_state,
+		ioctl(vcpu->fd, KVM_SET_MP_STATE, &state) ? errno : 0);
+}
+
 void fz_vcpu_debug(struct fz_vcpu *vcpu, uint32_t control)
 {
 	struct kvm_guest_debug debug = { .control = control };

@@ -56,7 +56,6 @@ void fz_arch_vcpu_init(struct fz_vcpu *vcpu)
 		fz_vcpu_debug(vcpu, KVM_GUESTDBG_ENABLE);
 }
 
-/* Registers must not change the mappings, whether KVM accepts them or not. */
 static void random_regs(struct fz_vcpu *vcpu)
 {
 	const uint64_t regs[] = {
@@ -64,15 +63,8 @@ static void random_regs(struct fz_vcpu *vcpu)
 		RISCV_GENERAL_CSR_REG(sstatus), RISCV_GENERAL_CSR_REG(satp),
 		RISCV_GENERAL_CSR_REG(stvec), RISCV_GENERAL_CSR_REG(sie),
 	};
-	struct kvm_mp_state state = {
-		.mp_state = fz_below(2) ? KVM_MP_STATE_STOPPED : KVM_MP_STATE_RUNNABLE,
-	};
-	unsigned int i;
 
-	for (i = 0; i < ARRAY_SIZE(regs); i++)
-		__fz_reg_set(vcpu, regs[i], fz_random());
-	fz_note("random registers, mp_state %u: errno %d", state.mp_state,
-		ioctl(vcpu->fd, KVM_SET_MP_STATE, &state) ? errno : 0);
+	fz_regs_random(vcpu, regs, ARRAY_SIZE(regs));
 }
 
 void fz_arch_vcpu_change(void)
